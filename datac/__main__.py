@@ -1,0 +1,5 @@
+"""`python -m datac` is `datac`."""
+
+from datac.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Every JSON document that datac reads or writes, one file each."""

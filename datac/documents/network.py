@@ -1,0 +1,88 @@
+"""The network document: what surrounds the cells, its sizes, and what it reads and answers."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from datac.documents.document import Document
+
+Skeleton = Literal["cifar", "imagenet", "segmentation"]
+Task = Literal["classification", "segmentation"]
+Color = tuple[int, int, int]
+
+
+class Preprocessing(Document):
+    """What happens to an image before the network: (pixel / 255 - mean) / deviation.
+
+    `resize` is (height, width), bilinear; None leaves the size as it is.
+    """
+
+    color_order: Literal["RGB", "BGR"] = "RGB"
+    resize: tuple[int, int] | None = None
+    mean: tuple[float, ...]
+    standard_deviation: tuple[float, ...]
+    layout: Literal["NCHW"] = "NCHW"
+
+
+class Classes(Document):
+    """Class names in index order, their colours, and the label value that does not count."""
+
+    names: tuple[str, ...]
+    colors: tuple[Color, ...] = ()
+    ignore_index: int | None = None
+
+
+class Network(Document):
+    """Skeleton and sizes (`datac.network/1`). `input` is (channels, height, width)."""
+
+    schema_: Literal["datac.network/1"] = Field(default="datac.network/1", alias="schema")
+    skeleton: Skeleton
+    channels: int = Field(ge=1)
+    cells: int = Field(ge=1)
+    classes: int = Field(ge=1)
+    input: tuple[int, int, int]
+    output_stride: Literal[8, 16, 32] | None = None
+    head_channels: int | None = Field(default=None, ge=1)
+    preprocessing: Preprocessing | None = None
+    class_info: Classes | None = None
+
+    @property
+    def task(self) -> Task:
+        """What the network answers."""
+        return "segmentation" if self.skeleton == "segmentation" else "classification"
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if min(self.input) < 1:
+            raise ValueError(f"input {self.input} has a size below 1")
+        if self.channels % 2:
+            raise ValueError(
+                f"channels {self.channels} is odd; the stride-2 skip needs an even number"
+            )
+        if self.class_info is not None and len(self.class_info.names) != self.classes:
+            raise ValueError(
+                f"{len(self.class_info.names)} class names for {self.classes} classes"
+            )
+        if (self.output_stride is not None) != (self.skeleton == "segmentation"):
+            raise ValueError("output_stride belongs to the segmentation skeleton, and to no other")
+        if (self.head_channels is not None) != (self.skeleton == "segmentation"):
+            raise ValueError("head_channels belongs to the segmentation skeleton, and to no other")
+        return self
+
+
+DEFAULTS: dict[str, Network] = {
+    "cifar": Network(skeleton="cifar", channels=36, cells=20, classes=10, input=(3, 32, 32)),
+    "imagenet": Network(
+        skeleton="imagenet", channels=48, cells=14, classes=1000, input=(3, 224, 224)
+    ),
+    "segmentation": Network(
+        skeleton="segmentation",
+        channels=48,
+        cells=14,
+        classes=21,
+        input=(3, 512, 512),
+        output_stride=16,
+        head_channels=256,
+    ),
+}
+"""The published sizes: DARTS for classification, DeepLab v3 (arXiv 1706.05587) for segmentation."""

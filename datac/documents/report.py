@@ -1,0 +1,123 @@
+"""`report.json`: what was built, whether it is right, how fast it is (`datac.report/1`)."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from datac.documents.document import Document
+from datac.documents.genotype import Genotype
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+Status = Literal["run", "built", "missing", "failed"]
+"""run: built, loaded and checked here. built: made, but nothing here can run it.
+missing: its platform is not here. failed: the build or the run broke."""
+
+
+class OutputError(Document):
+    """The worst output of a target against float64, over every input of the check.
+
+    All three are in the output's own units; `tolerance` bounds `rms`.
+    """
+
+    max_abs: float
+    rms: float
+    tolerance: float
+    output: str = ""
+    input: str = ""
+
+
+class Latency(Document):
+    """Milliseconds for one call, over all rounds."""
+
+    median: float
+    p90: float
+    p99: float
+    spread: float = Field(description="interquartile range of the rounds' medians / their median")
+    conclusive: bool
+    rounds: int
+    calls: int
+    batch: int
+    threads: int | None = None
+    device: str
+    transfer_median: float | None = Field(
+        default=None, description="host to device and back, shown apart; None on a CPU"
+    )
+
+
+class Metric(Document):
+    """The task's own measure on a split of the data, in 0..1."""
+
+    name: Literal["miou", "accuracy"]
+    value: float
+    samples: int
+    agreement: float | None = Field(
+        default=None, description="share of predictions equal to the reference's"
+    )
+    per_class: dict[str, float] = {}
+
+
+class StructureResult(Document):
+    """Whether the ONNX holds exactly the genotype's paths; each difference is one sentence."""
+
+    verdict: Verdict
+    paths_found: int
+    paths_expected: int
+    differences: tuple[str, ...] = ()
+
+
+class TargetResult(Document):
+    """One target in one precision."""
+
+    target: str
+    precision: str
+    status: Status
+    verdict: Verdict | None = None
+    reason: str | None = None
+    error: OutputError | None = None
+    outputs: tuple[OutputError, ...] = ()
+    metric: Metric | None = None
+    latency_ms: Latency | None = None
+    device: str | None = None
+    version: str | None = None
+    digest: str | None = Field(default=None, description="SHA-256 of what was gated and timed")
+    size_bytes: int | None = None
+    build_seconds: float | None = None
+
+
+class Masks(Document):
+    """One sample of the report's figure: base64 PNGs of input, label and each runtime's answer."""
+
+    sample: str
+    input: str
+    label: str | None = None
+    predictions: dict[str, str] = {}
+
+
+class Environment(Document):
+    """Where the numbers come from."""
+
+    python: str
+    platform: str
+    processor: str
+    cores: int
+    packages: dict[str, str]
+    date: str
+
+
+class Report(Document):
+    """The whole report of a build (`datac.report/1`)."""
+
+    schema_: Literal["datac.report/1"] = Field(default="datac.report/1", alias="schema")
+    verdict: Verdict
+    name: str
+    genotype: Genotype
+    genotype_hash: str
+    weights: str = Field(description="where the weights came from, in a few words")
+    parameters: int
+    multiply_adds: int
+    structure: StructureResult
+    targets: tuple[TargetResult, ...]
+    masks: tuple[Masks, ...] = ()
+    environment: Environment
+    command: str
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Graph → engine files, their check, their latency."""

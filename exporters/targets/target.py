@@ -1,0 +1,95 @@
+"""What a target is: a platform that turns the canonical ONNX into something that runs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
+Arrays = Mapping[str, Array]
+Precision = Literal["f32"]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What this machine lacks, and the command or page that brings it: together one sentence."""
+
+    what: str
+    how: str
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.how}"
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How an engine is specialised. `input_shape` is (N, C, H, W) of the one input.
+
+    dynamic_height_width: leave batch, height and width open (profiles span half to twice the
+    size); otherwise the engine takes `input_shape` alone.
+    progress: called with (what, share done in 0..1) during long builds.
+    """
+
+    input_shape: tuple[int, int, int, int]
+    precision: Precision = "f32"
+    dynamic_height_width: bool = False
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int | None = None
+    progress: Callable[[str, float], None] | None = None
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What a build left in its folder; the caller digests the file and writes the side-car."""
+
+    file: str
+    versions: Mapping[str, str]
+    device: str
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+
+class Runner(Protocol):
+    """A loaded engine. Use as a context manager: leaving frees it."""
+
+    device: str
+    threads: int | None
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """Answer, on the host."""
+
+    def time_call(self, inputs: Arrays) -> tuple[float, float | None]:
+        """(compute, transfer) of one call in milliseconds; transfer is None on a CPU.
+
+        On a GPU both come from device events.
+        """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Target(Protocol):
+    """One platform. Nothing of it is imported before one of these methods is called."""
+
+    name: str
+
+    def missing(self) -> Missing | None:
+        """What building lacks on this machine, if anything."""
+
+    def missing_to_run(self) -> Missing | None:
+        """What running lacks on this machine, if anything."""
+
+    def build(self, model: Path, options: BuildOptions, folder: Path) -> Engine:
+        """Make the engine for `model` in `folder` (which exists and is empty)."""
+
+    def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:
+        """Load what `build` made. The caller has checked the digest."""
