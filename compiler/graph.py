@@ -1,0 +1,200 @@
+"""The graph IR: typed nodes over a networkx MultiDiGraph, and weights beside it.
+
+A node is its value: every operation yields one tensor. The key of an edge is the operand's slot,
+so the same value may stand in several slots. Nobody else touches the networkx graph; every edit
+goes through `add`, `set_op`, `replace_uses` and `remove`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.ops import Cost, Input, Op, TensorType, WeightSpec
+
+Weights = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which part of the architecture a node comes from.
+
+    `part` names what is not a path: `stem`, `head/classifier`, or within a cell `preprocess0`.
+    """
+
+    part: str = ""
+    cell: int | None = None
+    node: int | None = None
+    path: int | None = None
+    operation: str | None = None
+
+    def __str__(self) -> str:
+        pieces = [
+            f"{word}{number}"
+            for word, number in (("cell", self.cell), ("node", self.node), ("path", self.path))
+            if number is not None
+        ]
+        pieces += [piece for piece in (self.operation, self.part) if piece]
+        return "/".join(pieces)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation. `name` is unique; its weights are `name` with dots, then the suffix."""
+
+    name: str
+    op: Op
+    operands: tuple[str, ...]
+    type: TensorType
+    origin: tuple[Origin, ...]
+
+    @property
+    def label(self) -> str:
+        """Origin and local name: what ONNX and reports call this node.
+
+        After a merge the first origin leads.
+        """
+        if not self.origin or not str(self.origin[0]):
+            return self.name
+        return f"{self.origin[0]}/{self.name.rsplit('/', 1)[-1]}"
+
+    def weight_name(self, suffix: str) -> str:
+        """`cell3/node2/path0/norm0` and `bias` → `cell3.node2.path0.norm0.bias`."""
+        return f"{self.name.replace('/', '.')}.{suffix}"
+
+    def weight_specs(self) -> dict[str, WeightSpec]:
+        """Full name → specification of each of its tensors."""
+        return {self.weight_name(key): spec for key, spec in self.op.weights().items()}
+
+
+class Graph:
+    """Nodes, named outputs, and weights (name → array; empty until weights are bound)."""
+
+    def __init__(self) -> None:
+        self._net: nx.MultiDiGraph[str] = nx.MultiDiGraph()
+        self._added = 0
+        self.outputs: dict[str, str] = {}
+        self.weights: Weights = {}
+
+    # ---- reading -------------------------------------------------------------------------
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._net
+
+    def __len__(self) -> int:
+        return len(self._net)
+
+    def __getitem__(self, name: str) -> Node:
+        record = self._net.nodes[name]
+        return Node(name, record["op"], self.operands(name), record["type"], record["origin"])
+
+    def operands(self, name: str) -> tuple[str, ...]:
+        """The names of its operands, by slot."""
+        edges = sorted(self._net.in_edges(name, keys=True), key=lambda edge: edge[2])
+        return tuple(source for source, _, _ in edges)
+
+    def users(self, name: str) -> tuple[str, ...]:
+        """The nodes that read it, one entry for each slot, in order of addition."""
+        edges = self._net.out_edges(name, keys=True)
+        order = sorted(edges, key=lambda edge: (self._net.nodes[edge[1]]["order"], edge[2]))
+        return tuple(user for _, user, _ in order)
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node after its operands, otherwise in order of addition."""
+        order = nx.lexicographical_topological_sort(
+            self._net, key=lambda name: self._net.nodes[name]["order"]
+        )
+        return (self[name] for name in order)
+
+    @property
+    def inputs(self) -> list[Node]:
+        """The input nodes."""
+        return [node for node in self.nodes() if isinstance(node.op, Input)]
+
+    def operand_types(self, node: Node) -> tuple[TensorType, ...]:
+        """The types of a node's operands."""
+        return tuple(self._net.nodes[name]["type"] for name in node.operands)
+
+    def weight_specs(self) -> dict[str, WeightSpec]:
+        """Full name → specification of every tensor that the graph needs, in order of nodes."""
+        return {key: spec for node in self.nodes() for key, spec in node.weight_specs().items()}
+
+    def cost(self) -> Cost:
+        """Parameters and multiply-adds of the whole."""
+        return sum((node.op.cost(*self.operand_types(node)) for node in self.nodes()), start=Cost())
+
+    # ---- the four edits ------------------------------------------------------------------
+
+    def add(
+        self, name: str, op: Op, *operands: str, origin: Origin | tuple[Origin, ...] = ()
+    ) -> str:
+        """Add a node; its type is inferred. ValueError where a name is taken or missing."""
+        if name in self._net:
+            raise ValueError(f"the graph already has a node {name}")
+        for operand in operands:
+            if operand not in self._net:
+                raise ValueError(f"{name} reads {operand}, which does not exist")
+        origins = (origin,) if isinstance(origin, Origin) else origin
+        types = [self._net.nodes[operand]["type"] for operand in operands]
+        try:
+            result = op.infer(*types)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        self._net.add_node(name, op=op, type=result, origin=origins, order=self._added)
+        self._added += 1
+        for slot, operand in enumerate(operands):
+            self._net.add_edge(operand, name, key=slot)
+        return name
+
+    def set_op(self, name: str, op: Op, origin: tuple[Origin, ...]) -> None:
+        """Change what a node computes from its operands; the type must stay.
+
+        Weights that the new operation shares with the old by name stay; the caller sets the rest.
+        """
+        record = self._net.nodes[name]
+        types = [self._net.nodes[operand]["type"] for operand in self.operands(name)]
+        if op.infer(*types) != record["type"]:
+            raise ValueError(f"{name} would change its type from {record['type']}")
+        record.update(op=op, origin=origin)
+
+    def replace_uses(self, old: str, new: str) -> None:
+        """Whoever reads `old` reads `new`, outputs included; `new` itself keeps its operands."""
+        if self._net.nodes[old]["type"] != self._net.nodes[new]["type"]:
+            raise ValueError(
+                f"{new} ({self._net.nodes[new]['type']}) cannot stand for {old} "
+                f"({self._net.nodes[old]['type']})"
+            )
+        for _, user, slot in list(self._net.out_edges(old, keys=True)):
+            if user != new:
+                self._net.remove_edge(old, user, key=slot)
+                self._net.add_edge(new, user, key=slot)
+        self.outputs = {key: new if at == old else at for key, at in self.outputs.items()}
+
+    def remove(self, name: str) -> None:
+        """Remove a node that nobody reads, and its weights."""
+        if self._net.out_degree(name) or name in self.outputs.values():
+            raise ValueError(f"{name} is still read")
+        for key in self[name].weight_specs():
+            self.weights.pop(key, None)
+        self._net.remove_node(name)
+
+    # ---- results and copies --------------------------------------------------------------
+
+    def set_output(self, key: str, name: str) -> None:
+        """The output `key` of the graph is the value of `name`."""
+        if name not in self._net:
+            raise ValueError(f"output {key} reads {name}, which does not exist")
+        self.outputs[key] = name
+
+    def copy(self) -> Graph:
+        """Its own nodes; the arrays are shared, since nobody writes into one."""
+        twin = Graph()
+        twin._net = self._net.copy()
+        twin._added = self._added
+        twin.outputs = dict(self.outputs)
+        twin.weights = dict(self.weights)
+        return twin

@@ -1,0 +1,57 @@
+"""The primitive operations, by family. A new one is a class in its family and a line here."""
+
+from compiler.ops.activation import Dropout, DropPath, Identity, Relu, Scale, Sum
+from compiler.ops.conv import Conv, Linear
+from compiler.ops.norm import BatchNorm
+from compiler.ops.op import Cost, Op, TensorType, WeightSpec
+from compiler.ops.pool import AvgPool, GlobalAvgPool, MaxPool
+from compiler.ops.shape import Concat, Flatten, Input, ResizeLike, Shift
+
+OPERATIONS: dict[str, type[Op]] = {
+    "input": Input,
+    "conv": Conv,
+    "linear": Linear,
+    "batch_norm": BatchNorm,
+    "max_pool": MaxPool,
+    "avg_pool": AvgPool,
+    "global_avg_pool": GlobalAvgPool,
+    "relu": Relu,
+    "identity": Identity,
+    "sum": Sum,
+    "scale": Scale,
+    "dropout": Dropout,
+    "drop_path": DropPath,
+    "concat": Concat,
+    "shift": Shift,
+    "resize_like": ResizeLike,
+    "flatten": Flatten,
+}
+"""Name in the text form → class."""
+
+NAMES: dict[type[Op], str] = {operation: name for name, operation in OPERATIONS.items()}
+
+__all__ = [
+    "NAMES",
+    "OPERATIONS",
+    "AvgPool",
+    "BatchNorm",
+    "Concat",
+    "Conv",
+    "Cost",
+    "DropPath",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool",
+    "Identity",
+    "Input",
+    "Linear",
+    "MaxPool",
+    "Op",
+    "Relu",
+    "ResizeLike",
+    "Scale",
+    "Shift",
+    "Sum",
+    "TensorType",
+    "WeightSpec",
+]

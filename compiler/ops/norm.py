@@ -1,0 +1,61 @@
+"""Batch normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from compiler.ops.op import Op, SourceModule, TensorType, WeightSpec, expect_channels, expect_rank
+
+if TYPE_CHECKING:
+    from compiler.emitter import Emitter
+
+
+@dataclass(frozen=True)
+class BatchNorm(Op):
+    """(x - mean) / sqrt(variance + epsilon), then a scale and shift where affine. Same shape."""
+
+    channels: int
+    affine: bool = True
+    epsilon: float = 1e-5
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """(N, C, H, W) → the same."""
+        (x,) = operands
+        expect_rank(x, 4, "batch_norm")
+        expect_channels(x, self.channels, "batch_norm")
+        return x
+
+    def weights(self) -> dict[str, WeightSpec]:
+        """Scale and shift, then the running statistics, which are buffers."""
+        specs = {}
+        if self.affine:
+            specs["weight"] = WeightSpec((self.channels,))
+            specs["bias"] = WeightSpec((self.channels,))
+        specs["running_mean"] = WeightSpec((self.channels,), trainable=False)
+        specs["running_var"] = WeightSpec((self.channels,), trainable=False)
+        specs["num_batches_tracked"] = WeightSpec((), "int64", trainable=False)
+        return specs
+
+    def to_torch(self) -> Callable[..., Any]:
+        """`nn.BatchNorm2d`."""
+        from torch import nn
+
+        return nn.BatchNorm2d(self.channels, eps=self.epsilon, affine=self.affine)
+
+    def source_module(self) -> SourceModule:
+        """`nn.BatchNorm2d`."""
+        arguments = {"num_features": self.channels, "eps": self.epsilon, "affine": self.affine}
+        return SourceModule("nn.BatchNorm2d", arguments, {"eps": 1e-5, "affine": True})
+
+    def to_onnx(self, emit: Emitter, *operands: str) -> str:
+        """`BatchNormalization`, for graphs that were not folded."""
+        if not self.affine:
+            raise ValueError("an affine-free batch norm belongs to the search and is not exported")
+        names = ("weight", "bias", "running_mean", "running_var")
+        return emit.node(
+            "BatchNormalization",
+            [*operands, *(emit.weight(name) for name in names)],
+            epsilon=self.epsilon,
+        )

@@ -1,0 +1,159 @@
+"""Operations that move data: input, concatenation, shift, resize, flatten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.ops.op import Dim, Op, TensorType, expect_rank
+
+if TYPE_CHECKING:
+    from compiler.emitter import Emitter
+
+
+@dataclass(frozen=True)
+class Input(Op):
+    """A named input of the graph; it has no operands, and its node bears the input's name."""
+
+    shape: tuple[Dim, ...]
+    dtype: str = "float32"
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """What it declares."""
+        if operands:
+            raise ValueError("input takes no operands")
+        return TensorType(self.shape, self.dtype)
+
+
+@dataclass(frozen=True)
+class Concat(Op):
+    """Operands one behind the other along the channels. (N, C_i, H, W) → (N, ΣC_i, H, W)."""
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """All but the channels must agree."""
+        if len({(x.shape[0], x.shape[2:], x.dtype) for x in operands}) != 1:
+            raise ValueError(f"concat does not fit: {', '.join(map(str, operands))}")
+        first = operands[0]
+        channels = sum(x.channels for x in operands)
+        return TensorType((first.shape[0], channels, *first.shape[2:]), first.dtype)
+
+    def to_torch(self) -> Callable[..., Any]:
+        """`cat` along axis 1."""
+        import torch
+
+        return lambda *operands: torch.cat(operands, 1)
+
+    def source_call(self, module: str, operands: Sequence[str]) -> str:
+        """`torch.cat`."""
+        del module
+        return f"torch.cat([{', '.join(operands)}], 1)"
+
+    def to_onnx(self, emit: Emitter, *operands: str) -> str:
+        """`Concat` along axis 1."""
+        return emit.node("Concat", operands, axis=1)
+
+
+@dataclass(frozen=True)
+class Shift(Op):
+    """y[i, j] = x[i + 1, j + 1], zero where that lies outside. Same shape.
+
+    The second half of the stride-2 skip reads the map from its second row and column. The authors
+    slice without padding and fail on odd maps; with one zero row and column at the end the result
+    is theirs on even maps and has the right size on odd ones.
+    """
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """(N, C, H, W) → the same."""
+        (x,) = operands
+        expect_rank(x, 4, "shift")
+        return x
+
+    def to_torch(self) -> Callable[..., Any]:
+        """Pad, then slice."""
+        from torch.nn import functional
+
+        return lambda x: functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
+
+    def source_call(self, module: str, operands: Sequence[str]) -> str:
+        """Pad, then slice."""
+        del module
+        return f"F.pad({operands[0]}, (0, 1, 0, 1))[:, :, 1:, 1:]"
+
+    def to_onnx(self, emit: Emitter, *operands: str) -> str:
+        """`Pad` and `Slice` with constants only, which every runtime takes at every size."""
+        pads = emit.constant(np.array([0, 0, 0, 0, 0, 0, 1, 1], np.int64), "pads")
+        padded = emit.node("Pad", [*operands, pads], part="pad")
+        starts = emit.constant(np.array([1, 1], np.int64), "starts")
+        ends = emit.constant(np.array([np.iinfo(np.int64).max] * 2, np.int64), "ends")
+        axes = emit.constant(np.array([2, 3], np.int64), "axes")
+        return emit.node("Slice", [padded, starts, ends, axes])
+
+
+@dataclass(frozen=True)
+class ResizeLike(Op):
+    """Bilinear to the height and width of the second operand, corners not aligned.
+
+    (N, C, H, W), (N, *, H', W') → (N, C, H', W').
+    """
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """Channels of the first, size of the second."""
+        x, like = operands
+        expect_rank(x, 4, "resize_like")
+        expect_rank(like, 4, "resize_like")
+        return TensorType((*x.shape[:2], *like.shape[2:]), x.dtype)
+
+    def to_torch(self) -> Callable[..., Any]:
+        """`interpolate`."""
+        from torch.nn import functional
+
+        return lambda x, like: functional.interpolate(
+            x, size=like.shape[2:], mode="bilinear", align_corners=False
+        )
+
+    def source_call(self, module: str, operands: Sequence[str]) -> str:
+        """`F.interpolate`."""
+        del module
+        x, like = operands
+        return f'F.interpolate({x}, size={like}.shape[2:], mode="bilinear", align_corners=False)'
+
+    def to_onnx(self, emit: Emitter, *operands: str) -> str:
+        """`Resize` with computed sizes, the one form that all runtimes take at every size."""
+        x, like = operands
+        batch_channels = emit.node("Shape", [x], part="batch_channels", start=0, end=2)
+        size = emit.node("Shape", [like], part="size", start=2, end=4)
+        sizes = emit.node("Concat", [batch_channels, size], part="sizes", axis=0)
+        return emit.node(
+            "Resize",
+            [x, "", "", sizes],
+            mode="linear",
+            coordinate_transformation_mode="half_pixel",
+        )
+
+
+@dataclass(frozen=True)
+class Flatten(Op):
+    """(N, C, 1, 1) → (N, C)."""
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """(N, C, 1, 1) → (N, C)."""
+        (x,) = operands
+        if x.shape[2:] != (1, 1):
+            raise ValueError(f"flatten takes (N, C, 1, 1), not {x}")
+        return TensorType(x.shape[:2], x.dtype)
+
+    def to_torch(self) -> Callable[..., Any]:
+        """`flatten` from axis 1."""
+        return lambda x: x.flatten(1)
+
+    def source_call(self, module: str, operands: Sequence[str]) -> str:
+        """`flatten`."""
+        del module
+        return f"{operands[0]}.flatten(1)"
+
+    def to_onnx(self, emit: Emitter, *operands: str) -> str:
+        """`Flatten`."""
+        return emit.node("Flatten", operands, axis=1)

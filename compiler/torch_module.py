@@ -1,0 +1,133 @@
+"""The trainable module: a graph, run node by node in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compiler.graph import Graph, Weights
+from compiler.ops import Input
+from datac.errors import BadInput
+
+
+class DropPathModule(nn.Module):
+    """Zero a path for some samples of the batch, scale it up for the others; training only.
+
+    x: (N, ...). `rate` is the probability of zero, set by the training's schedule. After DATA-NAS
+    `utils.py:drop_path`, but not in place.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rate = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        if not self.training or self.rate <= 0:
+            return x
+        shape = (x.shape[0], *[1] * (x.dim() - 1))
+        keep = torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(1 - self.rate)
+        return x * keep / (1 - self.rate)
+
+
+@dataclass(frozen=True)
+class _Step:
+    name: str
+    call: Callable[..., Tensor]
+    operands: tuple[str, ...]
+    last_uses: tuple[str, ...]
+    """Values that nobody reads after this step."""
+
+
+class GraphModule(nn.Module):
+    """Runs a graph. Submodules sit at the nodes' names, so weights have the graph's names.
+
+    Takes the graph's inputs in order. Answers with its one output, or with a dict of all by name.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.input_names = tuple(node.name for node in graph.inputs)
+        self.outputs = dict(graph.outputs)
+        self._steps = tuple(self._build(graph))
+
+    def forward(self, *inputs: Tensor) -> Tensor | dict[str, Tensor]:
+        """See the class."""
+        values = dict(zip(self.input_names, inputs, strict=True))
+        for step in self._steps:
+            values[step.name] = step.call(*(values[name] for name in step.operands))
+            for name in step.last_uses:
+                del values[name]
+        results = {key: values[name] for key, name in self.outputs.items()}
+        return results if len(results) > 1 else next(iter(results.values()))
+
+    def _build(self, graph: Graph) -> list[_Step]:
+        nodes = [node for node in graph.nodes() if not isinstance(node.op, Input)]
+        kept = {*graph.outputs.values()}
+        last_use = {operand: node.name for node in nodes for operand in node.operands}
+        steps = []
+        for node in nodes:
+            call: Any = node.op.to_torch()
+            if isinstance(call, nn.Module):
+                self._place(node.name, call)
+            done = {x for x in node.operands if last_use[x] == node.name and x not in kept}
+            steps.append(_Step(node.name, call, node.operands, tuple(sorted(done))))
+        return steps
+
+    def _place(self, name: str, module: nn.Module) -> None:
+        *containers, last = name.split("/")
+        at: nn.Module = self
+        for segment in containers:
+            if segment not in at._modules:
+                at.add_module(segment, nn.Module())
+            at = at.get_submodule(segment)
+        at.add_module(last, module)
+
+
+def read_weights(module: nn.Module) -> Weights:
+    """Every parameter and buffer by name, as numpy arrays of its own."""
+    return {
+        name: tensor.detach().cpu().numpy().copy() for name, tensor in module.state_dict().items()
+    }
+
+
+def load_weights(module: nn.Module, weights: Weights, source: str) -> None:
+    """Copy weights in; every name must be there, none besides, each of the right shape.
+
+    Raises BadInput that names the first tensor that does not fit; `source` is where it came from.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    check_weights(wanted, weights, source)
+    module.load_state_dict({name: torch.from_numpy(weights[name]) for name in wanted})
+
+
+def check_weights(wanted: dict[str, tuple[int, ...]], weights: Weights, source: str) -> None:
+    """BadInput unless names and shapes are exactly the wanted ones."""
+    for problem, names in (
+        ("is missing", sorted(wanted.keys() - weights.keys())),
+        ("is not part of this network", sorted(weights.keys() - wanted.keys())),
+    ):
+        if names:
+            raise BadInput(f"{source}: tensor {names[0]} {problem}{_and_more(names)}")
+    for name, shape in wanted.items():
+        if tuple(weights[name].shape) != shape:
+            raise BadInput(
+                f"{source}: tensor {name} has shape {tuple(weights[name].shape)}, "
+                f"the network needs {shape}"
+            )
+
+
+def _and_more(names: Iterable[str]) -> str:
+    rest = len(list(names)) - 1
+    return f" ({rest} more likewise)" if rest else ""
+
+
+def bind(graph: Graph, module: nn.Module) -> None:
+    """Give the graph the module's weights, as far as it has nodes for them."""
+    weights = read_weights(module)
+    graph.weights = {name: np.asarray(weights[name]) for name in graph.weight_specs()}

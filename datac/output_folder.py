@@ -1,0 +1,121 @@
+"""Folders that datac writes: which may be replaced, which must be resumed, which are refused.
+
+A folder that datac wrote holds `.datac.json` with its kind and whether it is finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from datac.errors import BadInput
+
+Kind = Literal["run", "child", "build"]
+MARKER = ".datac.json"
+
+
+def write_beside(path: Path, content: bytes | str) -> None:
+    """Write a file whole or not at all: beside it first, then renamed over it."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        data = content.encode() if isinstance(content, str) else content
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def mark(folder: Path, kind: Kind, *, finished: bool) -> None:
+    """Say what this folder is."""
+    write_beside(folder / MARKER, json.dumps({"kind": kind, "finished": finished}) + "\n")
+
+
+def state_of(folder: Path) -> tuple[str, bool] | None:
+    """(kind, finished) of a folder that datac wrote, else None."""
+    try:
+        record = json.loads((folder / MARKER).read_text())
+        return str(record["kind"]), bool(record["finished"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def prepare(folder: Path, kind: Kind, *, resume: bool = False, restart: bool = False) -> bool:
+    """Make the folder ready for a long run that saves as it goes; True: go on with what is there.
+
+    Raises BadInput where the folder is not datac's, is of another kind, or is unfinished and
+    neither `resume` nor `restart` was given.
+    """
+    if not _occupied(folder):
+        if resume:
+            raise BadInput(f"{folder}: there is nothing to resume; leave out --resume")
+        folder.mkdir(parents=True, exist_ok=True)
+        mark(folder, kind, finished=False)
+        return False
+    finished = _own(folder, kind)
+    if resume and not finished:
+        return True
+    if resume:
+        raise BadInput(f"{folder} is finished; leave out --resume to replace it")
+    if not finished and not restart:
+        raise BadInput(f"{folder} holds an unfinished {kind}; give --resume or --restart")
+    shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    mark(folder, kind, finished=False)
+    return False
+
+
+def check_replaceable(folder: Path, kind: Kind) -> None:
+    """BadInput unless the folder is missing, empty, or one of this kind that datac wrote."""
+    if _occupied(folder):
+        _own(folder, kind)
+
+
+@contextmanager
+def replaced_whole(folder: Path, kind: Kind) -> Iterator[Path]:
+    """A fresh folder to write into, which takes the place of `folder` when the block ends well.
+
+    When it does not, the old folder is as it was, and nothing is left beside it.
+    """
+    check_replaceable(folder, kind)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    token = secrets.token_hex(4)
+    fresh = folder.with_name(f".{folder.name}.{token}.new")
+    old = folder.with_name(f".{folder.name}.{token}.old")
+    fresh.mkdir()
+    try:
+        yield fresh
+        mark(fresh, kind, finished=True)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _occupied(folder: Path) -> bool:
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file; name a folder")
+    return folder.exists() and any(folder.iterdir())
+
+
+def _own(folder: Path, kind: Kind) -> bool:
+    state = state_of(folder)
+    if state is None:
+        raise BadInput(f"{folder} was not written by datac and is not empty; name another folder")
+    if state[0] != kind:
+        raise BadInput(f"{folder} holds a {state[0]}, not a {kind}; name another folder")
+    return state[1]

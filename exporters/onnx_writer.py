@@ -1,0 +1,115 @@
+"""A graph, written as ONNX: the emitter, and the canonical `model.onnx`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from compiler.graph import Graph, Node
+from compiler.ops import Input, TensorType
+
+OPSET = 18
+"""At 19 and later ONNX Runtime takes a slow AveragePool (docs/performance.md)."""
+
+IR_VERSION = 10
+"""The oldest that knows opset 18 features used here and that every target reads."""
+
+DYNAMIC_AXES = ("N", "C", "H", "W")
+PROTOBUF_LIMIT = 2**31 - 1
+
+
+class OnnxWriter:
+    """Writes the ONNX nodes and initialisers of one graph. The `compiler.emitter.Emitter`."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._node: Node | None = None
+        self._values: dict[str, str] = {}
+        self.nodes: list[onnx.NodeProto] = []
+        self.initialisers: dict[str, onnx.TensorProto] = {}
+
+    def write(self) -> None:
+        """Every node of the graph, in order."""
+        for node in self._graph.nodes():
+            self._node = node
+            if isinstance(node.op, Input):
+                self._values[node.name] = node.name
+            else:
+                operands = [self._values[name] for name in node.operands]
+                self._values[node.name] = node.op.to_onnx(self, *operands)
+
+    def value(self, name: str) -> str:
+        """The ONNX value of a graph node."""
+        return self._values[name]
+
+    # ---- the Emitter that operations write through ----------------------------------------
+
+    def node(
+        self, op_type: str, inputs: Sequence[str], *, part: str = "", **attributes: Any
+    ) -> str:
+        """See `compiler.emitter`."""
+        name = self._name(part)
+        self.nodes.append(helper.make_node(op_type, list(inputs), [name], name, **attributes))
+        return name
+
+    def weight(self, suffix: str) -> str:
+        """See `compiler.emitter`."""
+        assert self._node is not None
+        name = self._node.weight_name(suffix)
+        if name not in self.initialisers:
+            self._initialise(name, self._graph.weights[name])
+        return name
+
+    def constant(self, value: NDArray[np.generic], part: str) -> str:
+        """See `compiler.emitter`."""
+        name = self._name(part)
+        self._initialise(name, value)
+        return name
+
+    def _initialise(self, name: str, value: NDArray[np.generic]) -> None:
+        contiguous = np.ascontiguousarray(value).reshape(value.shape)
+        self.initialisers[name] = numpy_helper.from_array(contiguous, name)
+
+    def _name(self, part: str) -> str:
+        assert self._node is not None
+        return f"{self._node.label}/{part}" if part else self._node.label
+
+
+def write_onnx(graph: Graph, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """The model of a folded graph, batch, height and width left open; checked, shapes inferred.
+
+    `metadata` goes into the model's own properties. Raises ValueError above 2 GB, where ONNX
+    would need a second file.
+    """
+    writer = OnnxWriter(graph)
+    writer.write()
+    outputs = []
+    for key, name in graph.outputs.items():
+        writer.nodes.append(helper.make_node("Identity", [writer.value(name)], [key], key))
+        outputs.append(_value_info(key, graph[name].type))
+    inputs = [_value_info(node.name, node.type) for node in graph.inputs]
+    initialisers = list(writer.initialisers.values())
+    body = helper.make_graph(writer.nodes, "datac", inputs, outputs, initialisers)
+    model = helper.make_model(
+        body,
+        producer_name="datac",
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    helper.set_model_props(model, dict(metadata))
+    if model.ByteSize() > PROTOBUF_LIMIT:
+        raise ValueError("the model is larger than 2 GB, the limit of one ONNX file")
+    onnx.checker.check_model(model)
+    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    return model
+
+
+def _value_info(name: str, type_: TensorType) -> onnx.ValueInfoProto:
+    """An image-like tensor keeps its channels alone; (N, K) keeps K."""
+    shape = [size if axis == 1 else DYNAMIC_AXES[axis] for axis, size in enumerate(type_.shape)]
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
