@@ -1,8 +1,10 @@
 """The build folder: which file came from which, and every file's digest."""
 
-from typing import Literal
+import json
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from datac.documents.document import Document
 from datac.documents.network import Network
@@ -17,6 +19,18 @@ REPORT = "report.json"
 PAGE = "report.html"
 ENGINES = "engines"
 SIDE_CAR = "engine.json"
+
+
+def _below_the_folder(name: str) -> str:
+    """Refuses a name that leaves the folder: a manifest may come from anywhere."""
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or set(name) & set("\\:\0"):
+        raise ValueError(f"{json.dumps(name)} is not the name of a file below this folder")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_below_the_folder)]
+"""A POSIX path below the folder of the document that holds it."""
 
 
 class File(Document):
@@ -38,7 +52,7 @@ class Manifest(Document):
     network: Network
     weights: str
     datac_version: str
-    files: dict[str, File]
+    files: dict[FileName, File]
 
 
 class SideCar(Document):
@@ -47,7 +61,7 @@ class SideCar(Document):
     schema_: Literal["datac.engine/1"] = Field(default="datac.engine/1", alias="schema")
     target: str
     precision: str
-    engine: str = Field(description="the file to load, in this folder")
+    engine: FileName = Field(description="the file to load, in this folder")
     engine_sha256: str
     model_sha256: str = Field(description="the canonical model.onnx that it came from")
     genotype_hash: str
@@ -55,4 +69,4 @@ class SideCar(Document):
     input_shape: tuple[int | str, ...]
     versions: dict[str, str]
     device: str
-    options: dict[str, str | int | float | bool] = {}
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)

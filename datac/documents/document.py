@@ -4,10 +4,18 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Document(BaseModel):
-    """A frozen record that refuses unknown keys; `schema` names its type and version."""
+    """A frozen record that refuses unknown keys; `schema` names its type and version.
+
+    JSON has no NaN and no infinity; they are written as strings ("NaN", "Infinity"), because an
+    engine that answers NaN must still give a report that can be read back.
+    """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        serialize_by_alias=True,
+        ser_json_inf_nan="strings",
     )
 
     def to_json(self) -> str:

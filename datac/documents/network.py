@@ -23,6 +23,18 @@ class Preprocessing(Document):
     standard_deviation: tuple[float, ...]
     layout: Literal["NCHW"] = "NCHW"
 
+    @model_validator(mode="after")
+    def _can_be_applied(self) -> Self:
+        if len(self.mean) != len(self.standard_deviation):
+            raise ValueError(
+                f"{len(self.mean)} means for {len(self.standard_deviation)} standard deviations"
+            )
+        if not all(deviation > 0 for deviation in self.standard_deviation):
+            raise ValueError("a standard deviation is not above 0")
+        if self.resize is not None and min(self.resize) < 1:
+            raise ValueError(f"resize {self.resize} has a size below 1")
+        return self
+
 
 class Classes(Document):
     """Class names in index order, their colours, and the label value that does not count."""
@@ -30,6 +42,14 @@ class Classes(Document):
     names: tuple[str, ...]
     colors: tuple[Color, ...] = ()
     ignore_index: int | None = None
+
+    @model_validator(mode="after")
+    def _colors_fit(self) -> Self:
+        if self.colors and len(self.colors) != len(self.names):
+            raise ValueError(f"{len(self.colors)} colors for {len(self.names)} class names")
+        if not all(0 <= value <= 255 for color in self.colors for value in color):
+            raise ValueError("a color has a value outside 0 to 255")
+        return self
 
 
 class Network(Document):
@@ -60,9 +80,7 @@ class Network(Document):
                 f"channels {self.channels} is odd; the stride-2 skip needs an even number"
             )
         if self.class_info is not None and len(self.class_info.names) != self.classes:
-            raise ValueError(
-                f"{len(self.class_info.names)} class names for {self.classes} classes"
-            )
+            raise ValueError(f"{len(self.class_info.names)} class names for {self.classes} classes")
         if (self.output_stride is not None) != (self.skeleton == "segmentation"):
             raise ValueError("output_stride belongs to the segmentation skeleton, and to no other")
         if (self.head_channels is not None) != (self.skeleton == "segmentation"):

@@ -53,7 +53,7 @@ class Metric(Document):
     agreement: float | None = Field(
         default=None, description="share of predictions equal to the reference's"
     )
-    per_class: dict[str, float] = {}
+    per_class: dict[str, float] = Field(default_factory=dict)
 
 
 class StructureResult(Document):
@@ -90,7 +90,7 @@ class Masks(Document):
     sample: str
     input: str
     label: str | None = None
-    predictions: dict[str, str] = {}
+    predictions: dict[str, str] = Field(default_factory=dict)
 
 
 class Environment(Document):

@@ -1,0 +1,103 @@
+"""The search result: what a finished search run records beside its genotype."""
+
+import math
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from datac.documents.document import Document
+from datac.documents.genotype import CellKind, Genotype
+from datac.documents.search_space import SearchSpace
+
+Granularity = Literal["node", "edge"]
+"""What one distribution covers while searching: all paths of a node, or those of one input."""
+
+Option = str | int | float | bool
+
+# Printed probabilities are rounded; a sum further from 1 than this is not a distribution.
+SUM_TOLERANCE = 1e-4
+
+
+class NodeDistribution(Document):
+    """One node's probabilities as the derivation saw them: over the whole node, `none` merged.
+
+    `none` + sum(`paths`) = 1; `paths` in the order of `SearchSpace.paths`. Which of them were
+    chosen stands in the genotype's node.
+    """
+
+    none: float = Field(ge=0, le=1)
+    paths: tuple[float, ...]
+    chosen_probability: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="P(the draws give exactly the chosen set, with or without `none`); None for "
+        "a method that does not draw",
+    )
+    runner_up_probability: float | None = Field(
+        default=None, ge=0, le=1, description="the same of the next most probable set"
+    )
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        if not all(0 <= probability <= 1 for probability in self.paths):
+            raise ValueError("a probability is outside 0 to 1")
+        if abs(self.none + math.fsum(self.paths) - 1) > SUM_TOLERANCE:
+            raise ValueError("the probabilities do not sum to 1")
+        return self
+
+
+class SearchResult(Document):
+    """What was found, how, on what and in what time (`datac.search_result/1`)."""
+
+    schema_: Literal["datac.search_result/1"] = Field(
+        default="datac.search_result/1", alias="schema"
+    )
+    genotype: Genotype
+    space: SearchSpace
+    method: str
+    granularity: Granularity = "node"
+    draws: int | None = Field(default=None, ge=1, description="M, one-hot draws a code")
+    distributions: dict[CellKind, tuple[NodeDistribution, ...]]
+    epochs: int = Field(ge=0)
+    steps: int = Field(ge=0, description="steps of the architecture's optimiser")
+    seconds: float = Field(ge=0, description="wall clock, all resumed parts together")
+    seed: int
+    dataset: str
+    dataset_digest: str
+    device: str
+    metrics: dict[str, float] = Field(default_factory=dict)
+    options: dict[str, Option] = Field(
+        default_factory=dict, description="the command's options, as given"
+    )
+    versions: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def log_probability(self) -> float | None:
+        """Logarithm of P(one code per cell kind is exactly this genotype); None without draws."""
+        found = [
+            node.chosen_probability
+            for kind in self.genotype.cells
+            for node in self.distributions[kind]
+        ]
+        known = [probability for probability in found if probability is not None]
+        if len(known) < len(found):
+            return None
+        return math.fsum(math.log(value) if value else -math.inf for value in known)
+
+    @model_validator(mode="after")
+    def _fits_its_space(self) -> Self:
+        for kind in self.genotype.cells:
+            nodes = self.distributions.get(kind, ())
+            if len(nodes) != self.space.nodes:
+                raise ValueError(
+                    f"{kind} cell: {len(nodes)} distributions for {self.space.nodes} nodes"
+                )
+            for number, node in zip(self.space.numbers(), nodes, strict=True):
+                expected = len(self.space.paths(number))
+                if len(node.paths) != expected:
+                    raise ValueError(
+                        f"{kind} cell, node {number}: {len(node.paths)} probabilities for "
+                        f"{expected} paths"
+                    )
+        return self
