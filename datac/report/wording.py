@@ -1,0 +1,141 @@
+"""A report's facts as words and numbers, the same on the page and on the terminal."""
+
+import math
+
+from datac.documents.report import Report, TargetResult
+
+NOTHING = "–"
+"""Stands where a quantity was not measured."""
+
+
+def target_name(target: TargetResult) -> str:
+    """As in the build folder, e.g. `onnx f32`."""
+    return f"{target.target} {target.precision}"
+
+
+def status(target: TargetResult) -> str:
+    """What became of a target, in words, with the reason where there is one."""
+    if target.status == "run":
+        return "run" if target.reason is None else f"run: {target.reason}"
+    if target.status == "built":
+        return "built, not run" if target.reason is None else f"built, not run: {target.reason}"
+    return f"{target.status}: {target.reason or 'no reason was given'}"
+
+
+def reason(report: Report) -> str:
+    """The one sentence under the verdict."""
+    if report.verdict == "fail":
+        return _why_it_fails(report)
+    ran = [target for target in report.targets if target.status == "run"]
+    if not ran:
+        sentence = "No engine ran here, so no numbers were compared"
+    elif report.verdict == "inconclusive":
+        unsure = [target for target in ran if target.verdict == "inconclusive"]
+        names = _join([target_name(target) for target in unsure]) or "The measurement"
+        sentence = f"{names} gave no clear answer"
+        if unsure and unsure[0].reason:
+            sentence += f": {unsure[0].reason.rstrip('.')}"
+    else:
+        names = _join([target_name(target) for target in ran])
+        sentence = f"{names} {'agrees' if len(ran) == 1 else 'agree'} with the float64 reference"
+    return f"{sentence}{_structure(report)}{_not_run(report)}."
+
+
+def _why_it_fails(report: Report) -> str:
+    structure = report.structure
+    if structure.verdict == "fail":
+        first = structure.differences[0] if structure.differences else _paths(report)
+        return f"The network is not the genotype's: {first.rstrip('.')}."
+    for target in report.targets:
+        if target.verdict == "fail" or target.status == "failed":
+            return f"{target_name(target)}: {_failure(target).rstrip('.')}."
+    return "The gate failed; the table says where."
+
+
+def _failure(target: TargetResult) -> str:
+    if target.reason:
+        return target.reason
+    if target.error is None:
+        return "the build or the run broke"
+    error = target.error
+    where = f" at output {error.output}" if error.output else ""
+    return (
+        f"the rms error {scientific(error.rms)}{where} is not within the tolerance "
+        f"{scientific(error.tolerance)}"
+    )
+
+
+def _structure(report: Report) -> str:
+    if report.structure.verdict != "pass":
+        return ""
+    return f", and the ONNX holds exactly the genotype's {report.structure.paths_expected} paths"
+
+
+def _paths(report: Report) -> str:
+    found, expected = report.structure.paths_found, report.structure.paths_expected
+    return f"{found} of {expected} paths were found"
+
+
+def _not_run(report: Report) -> str:
+    words = {"missing": "missing", "built": "built but not run", "failed": "failed"}
+    others = [
+        f"{target_name(target)} is {words[target.status]}"
+        if target.status != "failed"
+        else f"{target_name(target)} failed"
+        for target in report.targets
+        if target.status != "run"
+    ]
+    return f"; {_join(others)}" if others else ""
+
+
+def _join(words: list[str]) -> str:
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def scientific(value: float) -> str:
+    """Two digits: `3.2e-7`, `0`, `not a number`, `infinite`."""
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "infinite"
+    if value == 0:
+        return "0"
+    digits, power = f"{value:.1e}".split("e")
+    return f"{digits}e{int(power)}"
+
+
+def milliseconds(value: float) -> str:
+    """Three significant digits, without the unit: `0.0123`, `12.3`, `1230`."""
+    if not 1e-6 <= abs(value) < 1e9:
+        return scientific(value)
+    rounded = float(f"{value:.2e}")
+    places = 2 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:.{max(0, places)}f}"
+
+
+def count(value: int) -> str:
+    """A large number in short: `3.44 M`, `519 M`, `12,345`."""
+    for size, letter in ((10**9, "G"), (10**6, "M")):
+        if abs(value) >= size:
+            return f"{milliseconds(value / size)} {letter}"
+    return f"{value:,}"
+
+
+def share(value: float) -> str:
+    """A value in 0..1 to four places."""
+    return f"{value:.4f}" if math.isfinite(value) else scientific(value)
+
+
+def size(size_bytes: int) -> str:
+    """In the unit that leaves a short number."""
+    for power, unit in ((3, "GB"), (2, "MB"), (1, "kB")):
+        if size_bytes >= 1000**power:
+            return f"{milliseconds(size_bytes / 1000**power)} {unit}"
+    return f"{size_bytes} B"
+
+
+def short(digest: str) -> str:
+    """Twelve characters of a SHA-256: enough to compare by eye."""
+    return digest[:12]

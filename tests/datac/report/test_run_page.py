@@ -1,0 +1,88 @@
+import json
+import re
+
+import pytest
+
+from datac.documents.search_result import NodeDistribution, SearchResult
+from datac.documents.search_space import DATA_SPACE
+from datac.report.page import write_page
+
+
+@pytest.fixture
+def result(genotype):
+    distributions = {}
+    for kind, cell in genotype.cells.items():
+        nodes = []
+        for number, node in cell.numbered():
+            weights = [3.0 if path in node.paths else 1.0 for path in DATA_SPACE.paths(number)]
+            total = sum(weights) + 1
+            nodes.append(
+                NodeDistribution(
+                    none=1 / total,
+                    paths=tuple(weight / total for weight in weights),
+                    chosen_probability=0.25,
+                    runner_up_probability=0.125,
+                )
+            )
+        distributions[kind] = tuple(nodes)
+    return SearchResult(
+        genotype=genotype,
+        space=DATA_SPACE,
+        method="data",
+        draws=7,
+        distributions=distributions,
+        epochs=3,
+        steps=300,
+        seconds=75,
+        seed=2,
+        dataset="<b>shapes</b>",
+        dataset_digest="ab" * 32,
+        device="cpu",
+        metrics={"miou": 0.5},
+        options={"epochs": 3},
+        versions={"torch": "2.13.0"},
+    )
+
+
+def write_metrics(folder):
+    lines = [
+        json.dumps({"step": step, "epoch": 0, "train_loss": 1 / (step + 1)}) for step in (0, 1)
+    ]
+    (folder / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 2, "tr']))
+
+
+def test_a_search_has_cells_probabilities_and_curves(result, tmp_path):
+    (tmp_path / "search_result.json").write_text(result.to_json())
+    write_metrics(tmp_path)
+    page = write_page(tmp_path).read_text()
+    for words in (
+        result.genotype.hash,
+        "3 epochs on &lt;b&gt;shapes&lt;/b&gt; in 1 min 15 s.",
+        "reduction cell",
+        "the chosen set has probability 0.25, the next best 0.125",
+        "loss over the steps",
+        "1 line of metrics.jsonl could not be read",
+    ):
+        assert words in page
+    assert "<b>" not in page
+
+
+def test_every_chosen_path_has_a_filled_bar(result, tmp_path):
+    (tmp_path / "search_result.json").write_text(result.to_json())
+    page = write_page(tmp_path).read_text()
+    chosen = sum(
+        len(set(node.paths)) for cell in result.genotype.cells.values() for node in cell.nodes
+    )
+    assert len(re.findall(r'class="bar"', page)) == chosen
+
+
+def test_an_unfinished_run_shows_its_curves(tmp_path):
+    write_metrics(tmp_path)
+    page = write_page(tmp_path).read_text()
+    assert "There is no search_result.json here" in page
+    assert "loss over the steps" in page
+
+
+def test_an_empty_log_is_no_error(tmp_path):
+    (tmp_path / "metrics.jsonl").touch()
+    assert "Nothing was logged" in write_page(tmp_path).read_text()
