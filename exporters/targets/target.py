@@ -1,6 +1,6 @@
 """What a target is: a platform that turns the canonical ONNX into something that runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -8,6 +8,8 @@ from typing import Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from datac.errors import BadInput, DatacError, PlatformMissing
 
 Array = NDArray[np.generic]
 Arrays = Mapping[str, Array]
@@ -25,12 +27,50 @@ class Missing:
         return f"{self.what}; {self.how}"
 
 
+class TargetFailed(DatacError):
+    """A platform that is here refused the model or broke: the report's status `failed`."""
+
+    exit_code = 1
+
+
+def require(missing: Missing | None) -> None:
+    """Raise `PlatformMissing` if something is missing.
+
+    Every `build` and `load` begins with this: TensorRT without a driver does not raise, it
+    ends the process.
+    """
+    if missing is not None:
+        raise PlatformMissing(str(missing))
+
+
+def require_shape(
+    name: str, expected: Sequence[int | str | None], given: tuple[int, ...], engine: str
+) -> None:
+    """Raise `BadInput` if `given` is not of the shape `expected`, whose open sizes are no number.
+
+    TensorRT writes an open size as -1; no expectation here is negative otherwise.
+    """
+    fixed = [size if isinstance(size, int) and size >= 0 else None for size in expected]
+    if len(fixed) != len(given) or any(
+        f not in (None, g) for f, g in zip(fixed, given, strict=True)
+    ):
+        wanted = "x".join("?" if size is None else str(size) for size in fixed)
+        got = "x".join(map(str, given))
+        raise BadInput(
+            f"the engine {engine} takes {name} of size {wanted} and was given {got}; "
+            "compile it for that size (--input), or with --height-width dynamic"
+        )
+
+
 @dataclass(frozen=True)
 class BuildOptions:
     """How an engine is specialised. `input_shape` is (N, C, H, W) of the one input.
 
     dynamic_height_width: leave batch, height and width open (profiles span half to twice the
     size); otherwise the engine takes `input_shape` alone.
+    device, threads: where and on how many threads the loaded engine runs; None: every core.
+    compute_capabilities: what a trt-rtx engine is made for ("8.6", "12.0"); none: its default,
+    every GPU it knows from 8.0 on.
     progress: called with (what, share done in 0..1) during long builds.
     """
 
@@ -39,6 +79,7 @@ class BuildOptions:
     dynamic_height_width: bool = False
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = None
+    compute_capabilities: tuple[str, ...] = ()
     progress: Callable[[str, float], None] | None = None
 
 

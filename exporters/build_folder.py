@@ -1,0 +1,120 @@
+"""The build folder on disk: digests, manifest, side-cars."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from datac import __version__
+from datac.documents.build_folder import (
+    ENGINES,
+    GENOTYPE,
+    MANIFEST,
+    MODEL,
+    PAGE,
+    REFERENCE,
+    REPORT,
+    SIDE_CAR,
+    SOURCE,
+    WEIGHTS,
+    File,
+    Manifest,
+    SideCar,
+)
+from datac.documents.genotype import Genotype
+from datac.documents.network import Network
+from datac.documents.read import read_json
+from datac.errors import BadInput
+from datac.output_folder import MARKER, write_beside
+
+ORIGINS: dict[str, tuple[tuple[str, ...], str]] = {
+    GENOTYPE: ((), "the genotype as given, with the network it is compiled for"),
+    WEIGHTS: ((), "the weights as given, or drawn from a seed"),
+    MODEL: ((GENOTYPE, WEIGHTS), "lowered, batch norms folded, written as ONNX"),
+    SOURCE: ((GENOTYPE,), "lowered and printed"),
+    REFERENCE: ((GENOTYPE, WEIGHTS), "run in float64"),
+}
+"""File of a build → what it came from, and the step that made it."""
+
+NOT_DIGESTED = {MANIFEST, REPORT, PAGE, MARKER}
+"""What tells of a build rather than being it."""
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, genotype: Genotype, network: Network, weights: str) -> None:
+    """Digest everything in the folder; `weights` says in words where the weights came from."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in NOT_DIGESTED:
+            made_from, made_by = ORIGINS.get(name, ((MODEL,), "built from the canonical ONNX"))
+            files[name] = File(
+                sha256=sha256(path),
+                size_bytes=path.stat().st_size,
+                made_from=made_from,
+                made_by=made_by,
+            )
+    manifest = Manifest(
+        genotype_hash=genotype.hash,
+        network=network,
+        weights=weights,
+        datac_version=__version__,
+        files=files,
+    )
+    write_beside(folder / MANIFEST, manifest.to_json())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a build; BadInput where the folder is none."""
+    if not (folder / MANIFEST).is_file():
+        raise BadInput(f"{folder} is not a build: it has no {MANIFEST}; datac compile makes one")
+    return read_json(folder / MANIFEST, Manifest)
+
+
+def read_build_genotype(folder: Path) -> tuple[Genotype, Network]:
+    """The genotype of a build, and the network that it was compiled for."""
+    genotype = read_json(folder / GENOTYPE, Genotype)
+    if genotype.network is None:
+        raise BadInput(f"{folder / GENOTYPE} names no network; compile the genotype again")
+    return genotype, genotype.network
+
+
+def require_intact(folder: Path, manifest: Manifest, names: tuple[str, ...]) -> None:
+    """BadInput for the first of these files that is not the one the manifest describes."""
+    for name in names:
+        path = folder / name
+        if name not in manifest.files:
+            raise BadInput(f"{path} is not listed in {MANIFEST}; compile again")
+        if not path.is_file():
+            raise BadInput(f"{path} is missing; compile again")
+        if sha256(path) != manifest.files[name].sha256:
+            raise BadInput(
+                f"{path} is not the file that {MANIFEST} describes (its SHA-256 differs); "
+                "compile again"
+            )
+
+
+def engine_folders(folder: Path) -> list[Path]:
+    """The folders of the build's engines, in order of name."""
+    return sorted(path.parent for path in (folder / ENGINES).glob(f"*/{SIDE_CAR}"))
+
+
+def read_side_car(folder: Path, engine: Path, manifest: Manifest) -> SideCar:
+    """The side-car of an engine, once every file beside it is what the manifest describes."""
+    names = tuple(
+        path.relative_to(folder).as_posix() for path in sorted(engine.rglob("*")) if path.is_file()
+    )
+    require_intact(folder, manifest, names)
+    side_car = read_json(engine / SIDE_CAR, SideCar)
+    if not (engine / side_car.engine).is_file():
+        raise BadInput(f"{engine / side_car.engine} is missing; compile again")
+    if sha256(engine / side_car.engine) != side_car.engine_sha256:
+        raise BadInput(
+            f"{engine / side_car.engine} is not the engine that {SIDE_CAR} describes; compile again"
+        )
+    return side_car

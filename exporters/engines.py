@@ -1,0 +1,128 @@
+"""Engines of a build: made, described by a side-car, and loaded once their digests agree."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from datac.documents.build_folder import ENGINES, MODEL, SIDE_CAR, Manifest, SideCar
+from datac.documents.genotype import Genotype
+from datac.documents.network import Network
+from datac.documents.report import TargetResult
+from datac.output_folder import write_beside
+from exporters.build_folder import read_side_car, sha256
+from exporters.targets import resolve
+from exporters.targets.target import BuildOptions, Engine, Runner, Target, TargetFailed
+
+
+@dataclass(frozen=True)
+class Built:
+    """One target of a build: what the report says so far, and how to load it if it can run."""
+
+    result: TargetResult
+    folder: Path
+    engine: Engine | None = None
+    options: BuildOptions | None = None
+
+    @property
+    def name(self) -> str:
+        """Target and precision, as its folder is called."""
+        return f"{self.result.target}-{self.result.precision}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether it can be loaded here."""
+        return self.result.status == "run"
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The one input shape it takes; None takes any."""
+        assert self.engine is not None and self.options is not None
+        return None if self.engine.options.get("dynamic") else self.options.input_shape
+
+    def load(self) -> Runner:
+        """The runner; use as a context manager."""
+        assert self.engine is not None and self.options is not None
+        return resolve(self.result.target).load(self.folder, self.engine, self.options)
+
+    def with_result(self, **changes: object) -> Built:
+        """The same engine, the report knowing more."""
+        return Built(
+            self.result.model_copy(update=changes), self.folder, self.engine, self.options
+        )
+
+
+def build_engine(
+    name: str, folder: Path, genotype: Genotype, network: Network, options: BuildOptions
+) -> Built:
+    """Build one target from the canonical ONNX of the build in `folder`.
+
+    What is missing or breaks is a status, not an exception: the other targets go on.
+    """
+    target = resolve(name)
+    place = folder / ENGINES / f"{name}-{options.precision}"
+    result = TargetResult(target=name, precision=options.precision, status="missing")
+    missing = target.missing()
+    if missing is not None:
+        return Built(result.model_copy(update={"reason": str(missing)}), place)
+    place.mkdir(parents=True)
+    begin = time.perf_counter()
+    try:
+        engine = target.build(folder / MODEL, options, place)
+    except TargetFailed as error:
+        place.rmdir() if not any(place.iterdir()) else None
+        failed = {"status": "failed", "verdict": "fail", "reason": str(error)}
+        return Built(result.model_copy(update=failed), place)
+    seconds = time.perf_counter() - begin
+    _write_side_car(folder, place, genotype, network, options, engine, name)
+    built = Built(result, place, engine, options)
+    return built.with_result(build_seconds=seconds, **_described(target, place, engine))
+
+
+def open_engine(folder: Path, place: Path, manifest: Manifest, options: BuildOptions) -> Built:
+    """An engine of an earlier compile; BadInput where its files are not those of the manifest."""
+    side_car = read_side_car(folder, place, manifest)
+    engine = Engine(side_car.engine, side_car.versions, side_car.device, side_car.options)
+    result = TargetResult(target=side_car.target, precision=side_car.precision, status="built")
+    built = Built(result, place, engine, options)
+    return built.with_result(**_described(resolve(side_car.target), place, engine))
+
+
+def _described(target: Target, place: Path, engine: Engine) -> dict[str, object]:
+    missing = target.missing_to_run()
+    return {
+        "status": "run" if missing is None else "built",
+        "reason": None if missing is None else str(missing),
+        "device": engine.device,
+        "version": ", ".join(f"{key} {value}" for key, value in engine.versions.items()),
+        "digest": sha256(place / engine.file),
+        "size_bytes": (place / engine.file).stat().st_size,
+    }
+
+
+def _write_side_car(
+    folder: Path,
+    place: Path,
+    genotype: Genotype,
+    network: Network,
+    options: BuildOptions,
+    engine: Engine,
+    name: str,
+) -> None:
+    dynamic = bool(engine.options.get("dynamic"))
+    shape: tuple[int | str, ...] = options.input_shape
+    side_car = SideCar(
+        target=name,
+        precision=options.precision,
+        engine=engine.file,
+        engine_sha256=sha256(place / engine.file),
+        model_sha256=sha256(folder / MODEL),
+        genotype_hash=genotype.hash,
+        network=network,
+        input_shape=("N", options.input_shape[1], "H", "W") if dynamic else shape,
+        versions=dict(engine.versions),
+        device=engine.device,
+        options=dict(engine.options),
+    )
+    write_beside(place / SIDE_CAR, side_car.to_json())

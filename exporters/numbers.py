@@ -1,0 +1,79 @@
+"""The judge of numbers: what a runner answers against the float64 reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from compiler.lower import INPUT
+from datac.documents.report import OutputError, Verdict
+from exporters.reference import Case, Reference
+from exporters.targets.target import Arrays, Runner
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Every output of every case. `reason` says what failed, or why nothing could be judged."""
+
+    verdict: Verdict
+    errors: tuple[OutputError, ...]
+    reason: str | None = None
+
+    @property
+    def worst(self) -> OutputError | None:
+        """The error that comes nearest to its tolerance, or exceeds it most."""
+        return max(self.errors, key=_strain, default=None)
+
+
+def judge_numbers(
+    runner: Runner, reference: Reference, shape: tuple[int, ...] | None
+) -> Numbers:
+    """Run every case that fits the input `shape` (None: any) and compare every output."""
+    cases = reference.fitting(shape)
+    if not cases:
+        return Numbers("inconclusive", (), f"the reference has no input of shape {shape}")
+    errors: list[OutputError] = []
+    for case in cases:
+        answers = runner.run({INPUT: case.input})
+        reason = _malformed(case, answers)
+        if reason is not None:
+            return Numbers("fail", tuple(errors), reason)
+        errors += [_error(reference, case, key, answers) for key in case.outputs]
+    worst = max(errors, key=_strain)
+    if _strain(worst) <= 1:
+        return Numbers("pass", tuple(errors))
+    reason = (
+        f"output {worst.output} is off by {worst.rms:.3g} (RMS) on input {worst.input}; "
+        f"float32 arithmetic explains {worst.tolerance:.3g}"
+    )
+    return Numbers("fail", tuple(errors), reason)
+
+
+def _malformed(case: Case, answers: Arrays) -> str | None:
+    for key, expected in case.outputs.items():
+        if key not in answers:
+            return f"there is no output {key}"
+        if answers[key].shape != expected.shape:
+            return f"output {key} has shape {answers[key].shape}, not {expected.shape}"
+        bad = int(np.count_nonzero(~np.isfinite(answers[key])))
+        if bad:
+            return f"output {key} has {bad} values that are NaN or infinite on input {case.name}"
+    return None
+
+
+def _error(reference: Reference, case: Case, key: str, answers: Arrays) -> OutputError:
+    difference = np.abs(answers[key].astype(np.float64) - case.outputs[key])
+    return OutputError(
+        max_abs=float(difference.max()),
+        rms=float(np.sqrt(np.mean(np.square(difference)))),
+        tolerance=reference.tolerance(case, key),
+        output=key,
+        input=case.name,
+    )
+
+
+def _strain(error: OutputError) -> float:
+    if error.rms == 0:
+        return 0.0
+    return error.rms / error.tolerance if error.tolerance > 0 else float("inf")

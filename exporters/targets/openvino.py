@@ -1,0 +1,168 @@
+"""OpenVINO on the CPU, in float32 and nothing less."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from datac.errors import PlatformMissing
+from exporters.targets.cores import available_cores
+from exporters.targets.packages import one_line, why_not_importable
+from exporters.targets.specialise import read_model, specialise, write_model
+from exporters.targets.target import (
+    Array,
+    Arrays,
+    BuildOptions,
+    Engine,
+    Missing,
+    Runner,
+    TargetFailed,
+    require,
+    require_shape,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+FILE = "model.onnx"
+
+
+class OpenVINO:
+    """The engine is the ONNX at a fixed size, which OpenVINO reads itself and compiles on loading.
+
+    One file, the same that ONNX Runtime gets, and no conversion whose defaults (IR files are
+    written in f16) would have to be undone.
+    """
+
+    name = "openvino"
+
+    def missing(self) -> Missing | None:
+        """The package."""
+        wrong = why_not_importable("openvino", "Core")
+        if wrong is None:
+            return None
+        return Missing(
+            f"OpenVINO {wrong}",
+            "pip install 'datac[openvino]', then run: datac compile BUILD --target openvino",
+        )
+
+    def missing_to_run(self) -> Missing | None:
+        """Nothing more: it brings its CPU device."""
+        return self.missing()
+
+    def build(self, model: Path, options: BuildOptions, folder: Path) -> Engine:
+        """Write `model.onnx` and let OpenVINO read it, so that an operation it lacks shows here."""
+        require(self.missing())
+        import openvino
+
+        write_model(specialise(model, options), folder / FILE)
+        _read(openvino.Core(), folder / FILE)
+        return Engine(
+            file=FILE,
+            versions={"openvino": openvino.__version__},
+            device="cpu",
+            options={
+                "dynamic": options.dynamic_height_width,
+                "INFERENCE_PRECISION_HINT": options.precision,
+                "PERFORMANCE_HINT": "LATENCY",
+            },
+        )
+
+    def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:
+        """Compile for the CPU and make sure that the precision is the one asked for."""
+        require(self.missing_to_run())
+        if options.device != "cpu":
+            raise PlatformMissing(
+                "the openvino target runs on the CPU only; for an NVIDIA GPU use "
+                "--target onnx or --target trt"
+            )
+        return OpenVINORunner(folder / engine.file, options)
+
+
+class OpenVINORunner:
+    """One inference request of a compiled model."""
+
+    device = "cpu"
+
+    def __init__(self, path: Path, options: BuildOptions) -> None:
+        import openvino
+
+        core = openvino.Core()
+        settings = {
+            "INFERENCE_PRECISION_HINT": options.precision,
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": options.threads or available_cores(),
+        }
+        model = _read(core, path)
+        try:
+            compiled = core.compile_model(model, "CPU", settings)
+        except RuntimeError as error:
+            raise TargetFailed(f"OpenVINO cannot compile {path.name}: {_reason(error)}") from error
+        require_float32(compiled)
+        self.threads: int | None = int(compiled.get_property("INFERENCE_NUM_THREADS"))
+        self._file = path.name
+        self._shapes: dict[str, list[int]] = {
+            port.any_name: [
+                -1 if size.is_dynamic else size.get_length() for size in port.partial_shape
+            ]
+            for port in compiled.inputs
+        }
+        # A port bears the names of every value that OpenVINO found to be the same; only the
+        # file says which of them is the output's.
+        self._names: list[str] = [output.name for output in read_model(path).graph.output]
+        self._request: Any = compiled.create_infer_request()
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """All outputs by name, copied out of OpenVINO's own memory."""
+        for name, shape in self._shapes.items():
+            if name in inputs:
+                require_shape(name, shape, inputs[name].shape, self._file)
+        self._request.infer(dict(inputs))
+        return {name: np.array(self._request.get_tensor(name).data) for name in self._names}
+
+    def time_call(self, inputs: Arrays) -> tuple[float, float | None]:
+        """Wall time of one call; the input is read in place, as ONNX Runtime does."""
+        start = time.perf_counter_ns()
+        self._request.infer(inputs, share_inputs=True)
+        return (time.perf_counter_ns() - start) / 1e6, None
+
+    def __enter__(self) -> OpenVINORunner:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._request = None
+
+
+def require_float32(compiled: Any) -> None:
+    """Read the precision back: on CPUs with bf16 that is OpenVINO's default, whatever one hints."""
+    import openvino
+
+    precision = compiled.get_property("INFERENCE_PRECISION_HINT")
+    if precision != openvino.Type.f32:
+        raise TargetFailed(
+            f"OpenVINO runs this model in {precision.get_type_name()} although f32 was asked for; "
+            "its answers cannot be held against float64, so it is not used"
+        )
+
+
+def _read(core: Any, path: Path) -> Any:
+    try:
+        return core.read_model(path)
+    except RuntimeError as error:
+        raise TargetFailed(f"OpenVINO refused {path.name}: {_reason(error)}") from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """The line of OpenVINO's page that names the operation, or else its last one."""
+    lines = [line.strip("- ") for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "No conversion rule" in line]
+    return one_line(named[0] if named else lines[-1])

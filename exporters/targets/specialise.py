@@ -1,0 +1,78 @@
+"""The canonical ONNX at one fixed size: what is gated, timed and shipped is this very file.
+
+A runtime can also fix sizes when it loads a file, at no cost in speed; but then the bytes on
+disk would not be what was checked.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from datac.errors import BadInput
+from datac.output_folder import write_beside
+from exporters.targets.packages import one_line
+from exporters.targets.target import BuildOptions
+
+
+def specialise(path: Path, options: BuildOptions) -> onnx.ModelProto:
+    """The model at `options.input_shape` (N, C, H, W), or as it is if that is to stay open."""
+    model = read_model(path)
+    _require_input(model, options.input_shape, path.name)
+    if options.dynamic_height_width:
+        return model
+    for dimension, size in zip(_dimensions(model.graph.input[0]), options.input_shape, strict=True):
+        dimension.dim_value = size
+    _forget_output_sizes(model)
+    # What was inferred for open sizes contradicts the fixed ones.
+    del model.graph.value_info[:]
+    try:
+        return onnx.shape_inference.infer_shapes(
+            model, check_type=True, strict_mode=True, data_prop=True
+        )
+    except onnx.shape_inference.InferenceError as error:
+        shape = "x".join(map(str, options.input_shape))
+        raise BadInput(f"{path.name} cannot be fixed to {shape}: {one_line(error)}") from error
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """The ONNX file, or one sentence on why it is none."""
+    try:
+        return onnx.load(path)
+    except DecodeError as error:
+        raise BadInput(f"{path.name} is not an ONNX file, or a damaged one") from error
+
+
+def write_model(model: onnx.ModelProto, path: Path) -> None:
+    """Write one self-contained file; the same model gives the same bytes."""
+    write_beside(path, model.SerializeToString(deterministic=True))
+
+
+def _require_input(model: onnx.ModelProto, shape: Sequence[int], name: str) -> None:
+    """Refuse a size that the model does not take."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    if len(inputs) != 1 or len(model.graph.input) != 1:
+        raise BadInput(f"{name} has {len(inputs)} inputs, and an engine is made for one")
+    dimensions = _dimensions(inputs[0])
+    if len(dimensions) != len(shape):
+        raise BadInput(f"{name} takes an input of {len(dimensions)} dimensions, not {len(shape)}")
+    for dimension, size in zip(dimensions, shape, strict=True):
+        if dimension.HasField("dim_value") and dimension.dim_value != size:
+            raise BadInput(
+                f"{name} takes an input with a size of {dimension.dim_value} where {size} was "
+                f"asked for ({'x'.join(map(str, shape))})"
+            )
+
+
+def _forget_output_sizes(model: onnx.ModelProto) -> None:
+    """Inference finds them again. An output's `H` need not be the input's: it is only a name."""
+    for output in model.graph.output:
+        for dimension in _dimensions(output):
+            dimension.ClearField("dim_param")
+
+
+def _dimensions(value: onnx.ValueInfoProto) -> Sequence[onnx.TensorShapeProto.Dimension]:
+    dimensions: Sequence[onnx.TensorShapeProto.Dimension] = value.type.tensor_type.shape.dim
+    return dimensions

@@ -1,0 +1,79 @@
+"""TensorRT 10 and 11. Never TensorRT-RTX: that is another target.
+
+Building needs the GPU that will run the engine. Neither was run so far: there was no GPU.
+"""
+
+import os
+import re
+from importlib import import_module
+from pathlib import Path
+
+from datac.output_folder import write_beside
+from exporters.gpu import Gpu
+from exporters.nvidia_driver import why_no_gpu
+from exporters.targets.packages import why_not_importable
+from exporters.targets.target import BuildOptions, Engine, Missing, Runner, require
+from exporters.targets.tensorrt_builder import FILE, build_plan, network_flags
+from exporters.targets.tensorrt_runner import TensorRTRunner
+
+
+class TensorRT:
+    """The engine is a plan for one kind of GPU and one version of TensorRT."""
+
+    name = "trt"
+
+    def missing(self) -> Missing | None:
+        """The package, or the GPU, without which TensorRT's builder ends the process."""
+        wrong = why_not_importable("tensorrt", "Builder")
+        if wrong is not None:
+            return Missing(
+                f"TensorRT {wrong}",
+                "install it as NVIDIA documents (pip install 'datac[trt]' with NVIDIA's package "
+                "index), then run: datac compile BUILD --target trt",
+            )
+        no_gpu = why_no_gpu()
+        if no_gpu is not None:
+            return Missing(
+                f"TensorRT builds on the GPU that will run the engine, and here {no_gpu}",
+                "copy the build to that machine and run there: datac compile BUILD --target trt",
+            )
+        return None
+
+    def missing_to_run(self) -> Missing | None:
+        """The same: what builds here runs here."""
+        return self.missing()
+
+    def build(self, model: Path, options: BuildOptions, folder: Path) -> Engine:
+        """Write `engine.plan` for this machine's GPU."""
+        require(self.missing())
+        trt = import_module("tensorrt")
+        gpu = Gpu()
+        device = f"cuda ({gpu.name}, compute capability {gpu.compute_capability})"
+        try:
+            timings = timing_cache_file(trt.__version__, gpu.name)
+            plan = build_plan(trt, "TensorRT", model, options, timings)
+        finally:
+            gpu.close()
+        write_beside(folder / FILE, plan)
+        return Engine(
+            file=FILE,
+            versions={"tensorrt": trt.__version__},
+            device=device,
+            options={
+                "dynamic": options.dynamic_height_width,
+                "network_flags": network_flags(trt),
+                "tf32": False,
+            },
+        )
+
+    def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:  # noqa: ARG002
+        """Deserialise the plan on device 0."""
+        require(self.missing_to_run())
+        return TensorRTRunner(import_module("tensorrt"), "TensorRT", folder / engine.file)
+
+
+def timing_cache_file(version: str, gpu: str) -> Path:
+    """Where timings of earlier builds lie: they hold for one GPU and one version alone."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", f"tensorrt-{version}-{gpu}")
+    return Path(base) / "datac" / f"{name}.timings"

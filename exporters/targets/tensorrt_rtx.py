@@ -1,0 +1,62 @@
+"""TensorRT-RTX: builds without a GPU, for GeForce and RTX cards from compute capability 8.0.
+
+That an engine builds shows that it parses and compiles; it was not run so far.
+"""
+
+from importlib import import_module
+from pathlib import Path
+
+from datac.output_folder import write_beside
+from exporters.nvidia_driver import why_no_gpu
+from exporters.targets.packages import why_not_importable
+from exporters.targets.target import BuildOptions, Engine, Missing, Runner, require
+from exporters.targets.tensorrt_builder import FILE, build_plan
+from exporters.targets.tensorrt_runner import TensorRTRunner
+
+DEFAULT_CAPABILITIES = "default: 8.0, 8.6, 8.9, 12.0 and later"  # NVIDIA's CPU-only AOT page
+
+
+class TensorRTRTX:
+    """The engine is a plan that the card's own compiler finishes when it is loaded."""
+
+    name = "trt-rtx"
+
+    def missing(self) -> Missing | None:
+        """The package alone: its builder needs no driver."""
+        wrong = why_not_importable("tensorrt_rtx", "Builder")
+        if wrong is None:
+            return None
+        return Missing(
+            f"TensorRT-RTX {wrong}",
+            "pip install 'datac[rtx]' (Linux or Windows on x86-64), then run: "
+            "datac compile BUILD --target trt-rtx",
+        )
+
+    def missing_to_run(self) -> Missing | None:
+        """A driver too: TensorRT's runtime may not be touched without one."""
+        no_gpu = why_no_gpu()
+        if self.missing() is None and no_gpu is not None:
+            return Missing(
+                f"a TensorRT-RTX engine cannot run here: {no_gpu}",
+                "copy the build to a machine with an RTX card and run there: datac check BUILD",
+            )
+        return self.missing()
+
+    def build(self, model: Path, options: BuildOptions, folder: Path) -> Engine:
+        """Write `engine.plan` for the compute capabilities of the options."""
+        require(self.missing())
+        trt = import_module("tensorrt_rtx")
+        # Its timing cache does nothing, so none is kept.
+        write_beside(folder / FILE, build_plan(trt, "TensorRT-RTX", model, options))
+        capabilities = ", ".join(options.compute_capabilities) or DEFAULT_CAPABILITIES
+        return Engine(
+            file=FILE,
+            versions={"tensorrt_rtx": trt.__version__},
+            device=f"cuda (compute capability {capabilities})",
+            options={"dynamic": options.dynamic_height_width, "tf32": False},
+        )
+
+    def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:  # noqa: ARG002
+        """Deserialise the plan on device 0."""
+        require(self.missing_to_run())
+        return TensorRTRunner(import_module("tensorrt_rtx"), "TensorRT-RTX", folder / engine.file)
