@@ -97,6 +97,17 @@ class Graph:
         edges = sorted(self._net.in_edges(name, keys=True), key=lambda edge: edge[2])
         return tuple(source for source, _, _ in edges)
 
+    def slots(self, name: str) -> tuple[int, ...]:
+        """The slots that its operands stand in: 0, 1, ... where the graph is whole."""
+        return tuple(sorted(slot for _, _, slot in self._net.in_edges(name, keys=True)))
+
+    def circle(self) -> list[str]:
+        """The nodes of one circle, if there is any; then `nodes` has no order to give."""
+        try:
+            return [source for source, _, _ in nx.find_cycle(self._net)]
+        except nx.NetworkXNoCycle:
+            return []
+
     def users(self, name: str) -> tuple[str, ...]:
         """The nodes that read it, one entry for each slot, in order of addition."""
         edges = self._net.out_edges(name, keys=True)
@@ -181,6 +192,13 @@ class Graph:
         for key in self[name].weight_specs():
             self.weights.pop(key, None)
         self._net.remove_node(name)
+
+    def remove_dead(self) -> None:
+        """Remove what reaches no output; inputs stay."""
+        for node in reversed(list(self.nodes())):
+            if not self._net.out_degree(node.name) and node.name not in self.outputs.values():
+                if not isinstance(node.op, Input):
+                    self.remove(node.name)
 
     # ---- results and copies --------------------------------------------------------------
 

@@ -27,16 +27,23 @@ class _Child:
 
 
 def lower(
-    genotype: Genotype, network: Network, *, form: Form = "child", training: bool = False
+    genotype: Genotype,
+    network: Network,
+    *,
+    form: Form = "child",
+    training: bool = False,
+    keep_unread: bool = False,
 ) -> Graph:
     """The child network of a genotype: input `input` (N, C, H, W), output `logits`.
 
-    Nodes that reach no output of their cell are left out. With `training` the graph also holds
-    what acts only then (dropout, path dropout) and the output `auxiliary` where the map is large
-    enough for the auxiliary head; the names of weights are the same either way.
+    What reaches no output is left out: nodes that nobody uses, a cell's input that no path reads,
+    cells that no other reads. `keep_unread` keeps the latter two, which published counts include;
+    such a graph is for counting, `verify` refuses it. With `training` the graph also holds what
+    acts only then (dropout, path dropout) and the output `auxiliary` where the map is large enough
+    for the auxiliary head; the names of weights are the same either way.
 
-    Raises BadInput where the genotype names an operation that is not a candidate, or the input
-    is too small.
+    Any input size works, down to 1x1. Raises BadInput where the genotype names an operation that
+    is not a candidate.
     """
     check_operations(genotype)
     graph = Graph()
@@ -51,6 +58,8 @@ def lower(
     graph.set_output(OUTPUT, skeleton.head(scope.inside("head"), states[1], x, network))
     if not training:
         _drop_training_only(graph)
+    if not keep_unread:
+        graph.remove_dead()
     return graph
 
 
@@ -103,14 +112,10 @@ def _node(
 
 def _auxiliary(scope: Scope, features: str, x: str, network: Network) -> None:
     height, width = scope.type(features).shape[2:]
-    if network.task == "classification" and min(int(height), int(width)) < SMALLEST_AUXILIARY_MAP:
-        return
-    head = SKELETONS[network.skeleton].auxiliary(scope.inside("auxiliary"), features, x, network)
-    scope.graph.set_output(AUXILIARY, head)
-
-
-SMALLEST_AUXILIARY_MAP = 8
-"""Below it the 5x5 pool leaves less than the 2x2 that the auxiliary head's convolution reads."""
+    skeleton = SKELETONS[network.skeleton]
+    if min(int(height), int(width)) >= skeleton.smallest_auxiliary_map:
+        head = skeleton.auxiliary(scope.inside("auxiliary"), features, x, network)
+        scope.graph.set_output(AUXILIARY, head)
 
 
 def _drop_training_only(graph: Graph) -> None:

@@ -33,18 +33,25 @@ def parse_graph(text: str) -> Graph:
     """The graph of a text; ValueError names the line that does not parse."""
     graph = Graph()
     for number, line in enumerate(text.strip().splitlines(), start=1):
-        if line.startswith("return "):
-            for pair in _split(line.removeprefix("return ")):
-                key, _, name = pair.partition("=")
-                graph.set_output(key, name)
-            continue
-        match = _LINE.fullmatch(line.strip())
-        if match is None or match["op"] not in OPERATIONS:
-            raise ValueError(f"line {number} is no node: {line}")
-        op, operands = _parse_call(match["op"], match["arguments"])
-        origins = tuple(map(_parse_origin, (match["origin"] or "").split("+")))
-        graph.add(match["name"], op, *operands, origin=origins if match["origin"] else ())
+        try:
+            _parse_line(graph, line.strip())
+        except (SyntaxError, TypeError, ValueError) as error:
+            raise ValueError(f"line {number}: {error}") from error
     return graph
+
+
+def _parse_line(graph: Graph, line: str) -> None:
+    if line.startswith("return "):
+        for pair in _split(line.removeprefix("return ")):
+            key, _, name = pair.partition("=")
+            graph.set_output(key, name)
+        return
+    match = _LINE.fullmatch(line)
+    if match is None or match["op"] not in OPERATIONS:
+        raise ValueError(f"no node: {line}")
+    op, operands = _parse_call(match["op"], match["arguments"])
+    origins = tuple(map(_parse_origin, (match["origin"] or "").split("+")))
+    graph.add(match["name"], op, *operands, origin=origins if match["origin"] else ())
 
 
 def _print_node(node: Node) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from compiler.graph import Graph, Weights
 from compiler.ops import Input
-from datac.errors import BadInput
+from compiler.weights import check_weights
+
+After = Callable[[str, Sequence[Tensor], Tensor], Tensor]
+"""(name of a node, its operands, its result) → the result to go on with."""
 
 
 class DropPathModule(nn.Module):
@@ -58,13 +61,19 @@ class GraphModule(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor | dict[str, Tensor]:
         """See the class."""
+        results = self.run(inputs)
+        return results if len(results) > 1 else next(iter(results.values()))
+
+    def run(self, inputs: Sequence[Tensor], after: After | None = None) -> dict[str, Tensor]:
+        """All outputs by name. `after` sees every node's result and answers with what to use."""
         values = dict(zip(self.input_names, inputs, strict=True))
         for step in self._steps:
-            values[step.name] = step.call(*(values[name] for name in step.operands))
+            operands = [values[name] for name in step.operands]
+            result = step.call(*operands)
+            values[step.name] = after(step.name, operands, result) if after else result
             for name in step.last_uses:
                 del values[name]
-        results = {key: values[name] for key, name in self.outputs.items()}
-        return results if len(results) > 1 else next(iter(results.values()))
+        return {key: values[name] for key, name in self.outputs.items()}
 
     def _build(self, graph: Graph) -> list[_Step]:
         nodes = [node for node in graph.nodes() if not isinstance(node.op, Input)]
@@ -104,27 +113,6 @@ def load_weights(module: nn.Module, weights: Weights, source: str) -> None:
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     check_weights(wanted, weights, source)
     module.load_state_dict({name: torch.from_numpy(weights[name]) for name in wanted})
-
-
-def check_weights(wanted: dict[str, tuple[int, ...]], weights: Weights, source: str) -> None:
-    """BadInput unless names and shapes are exactly the wanted ones."""
-    for problem, names in (
-        ("is missing", sorted(wanted.keys() - weights.keys())),
-        ("is not part of this network", sorted(weights.keys() - wanted.keys())),
-    ):
-        if names:
-            raise BadInput(f"{source}: tensor {names[0]} {problem}{_and_more(names)}")
-    for name, shape in wanted.items():
-        if tuple(weights[name].shape) != shape:
-            raise BadInput(
-                f"{source}: tensor {name} has shape {tuple(weights[name].shape)}, "
-                f"the network needs {shape}"
-            )
-
-
-def _and_more(names: Iterable[str]) -> str:
-    rest = len(list(names)) - 1
-    return f" ({rest} more likewise)" if rest else ""
 
 
 def bind(graph: Graph, module: nn.Module) -> None:

@@ -14,10 +14,13 @@ def verify(graph: Graph) -> None:
     there (if any is bound), of its shape and kind of element, and none besides; outputs exist;
     every node reaches an output.
     """
+    circle = graph.circle()
+    if circle:
+        raise ValueError(f"{circle[0]} reads its own result, by way of {', '.join(circle[1:])}")
     for node in graph.nodes():
+        _check_slots(graph, node)
         _check_type(graph, node)
-    if not graph.outputs:
-        raise ValueError("the graph has no output")
+    _check_outputs(graph)
     if graph.weights:
         _check_weights(graph)
     dead = [
@@ -29,15 +32,32 @@ def verify(graph: Graph) -> None:
         raise ValueError(f"{dead[0]} reaches no output")
 
 
+def _check_slots(graph: Graph, node: Node) -> None:
+    slots = graph.slots(node.name)
+    if slots != tuple(range(len(slots))):
+        raise ValueError(f"{node.name} has operands in the slots {slots}")
+
+
+def _check_outputs(graph: Graph) -> None:
+    if not graph.outputs:
+        raise ValueError("the graph has no output")
+    for key, name in graph.outputs.items():
+        if name not in graph:
+            raise ValueError(f"output {key} reads {name}, which does not exist")
+
+
 def _check_type(graph: Graph, node: Node) -> None:
-    inferred = node.op.infer(*graph.operand_types(node))
+    try:
+        inferred = node.op.infer(*graph.operand_types(node))
+    except ValueError as error:
+        raise ValueError(f"{node.name}: {error}") from error
     if inferred != node.type:
         raise ValueError(f"{node.name} has type {node.type}, its operation infers {inferred}")
 
 
 def _check_weights(graph: Graph) -> None:
     specs = graph.weight_specs()
-    for name in specs.keys() ^ graph.weights.keys():
+    for name in sorted(specs.keys() ^ graph.weights.keys()):
         lacking = "no weight" if name in specs else "a weight without a node:"
         raise ValueError(f"the graph has {lacking} {name}")
     for name, spec in specs.items():

@@ -38,19 +38,19 @@ class Built:
     @property
     def shape(self) -> tuple[int, ...] | None:
         """The one input shape it takes; None takes any."""
-        assert self.engine is not None and self.options is not None
+        assert self.engine is not None
+        assert self.options is not None
         return None if self.engine.options.get("dynamic") else self.options.input_shape
 
     def load(self) -> Runner:
         """The runner; use as a context manager."""
-        assert self.engine is not None and self.options is not None
+        assert self.engine is not None
+        assert self.options is not None
         return resolve(self.result.target).load(self.folder, self.engine, self.options)
 
     def with_result(self, **changes: object) -> Built:
         """The same engine, the report knowing more."""
-        return Built(
-            self.result.model_copy(update=changes), self.folder, self.engine, self.options
-        )
+        return Built(self.result.model_copy(update=changes), self.folder, self.engine, self.options)
 
 
 def build_engine(

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compiler.graph import Graph
-from compiler.lower import INPUT
 from compiler.ops import Concat, Conv, Flatten, Identity, Input, Linear, MaxPool, Relu, Shift
 from compiler.torch_module import GraphModule, load_weights
 from exporters.reference import Case, Reference
@@ -86,11 +85,12 @@ class _NoisyRun:
                 x.square(),
                 weight.square(),
                 stride=layer.stride,
-                padding=layer.padding,  # type: ignore[arg-type]
+                padding=layer.padding,
                 dilation=layer.dilation,
                 groups=layer.groups,
             )
-        return energy.clamp(min=0).sqrt() * products**0.5
+        growth: Tensor = energy.clamp(min=0).sqrt() * products**0.5
+        return growth
 
 
 def _double(graph: Graph) -> GraphModule:
@@ -114,6 +114,3 @@ def initialise(graph: Graph, shape: tuple[int, int, int], seed: int) -> None:
         module.train()(batch)
     state = module.state_dict()
     graph.weights = {name: state[name].numpy().copy() for name in graph.weight_specs()}
-
-
-__all__ = ["INPUT", "initialise", "make_reference"]

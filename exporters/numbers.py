@@ -26,9 +26,7 @@ class Numbers:
         return max(self.errors, key=_strain, default=None)
 
 
-def judge_numbers(
-    runner: Runner, reference: Reference, shape: tuple[int, ...] | None
-) -> Numbers:
+def judge_numbers(runner: Runner, reference: Reference, shape: tuple[int, ...] | None) -> Numbers:
     """Run every case that fits the input `shape` (None: any) and compare every output."""
     cases = reference.fitting(shape)
     if not cases:

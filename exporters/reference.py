@@ -58,7 +58,7 @@ class Reference:
             arrays[f"input/{case.name}"] = case.input
             arrays |= {f"output/{case.name}/{key}": value for key, value in case.outputs.items()}
         for key, error in self.predicted_error.items():
-            arrays[f"predicted_error/{key}"] = np.float64(error)
+            arrays[f"predicted_error/{key}"] = np.array(error, np.float64)
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         write_beside(path, buffer.getvalue())
@@ -73,12 +73,14 @@ def load_reference(path: Path) -> Reference:
             arrays = {key: file[key] for key in file.files}
         return _from_arrays(arrays)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise BadInput(f"{path} is not the reference of a build ({error}); compile again") from error
+        raise BadInput(
+            f"{path} is not the reference of a build ({error}); compile again"
+        ) from error
 
 
 def _from_arrays(arrays: dict[str, NDArray[np.generic]]) -> Reference:
     predicted = {
-        key.removeprefix("predicted_error/"): float(value)  # type: ignore[arg-type]
+        key.removeprefix("predicted_error/"): float(value)
         for key, value in arrays.items()
         if key.startswith("predicted_error/")
     }

@@ -59,7 +59,7 @@ def _auxiliary(
 ) -> str:
     # The published pooling leaves 2x2 on the published input, and the 2x2 convolution then 1x1;
     # the global pool behind it changes nothing there and lets other sizes through.
-    pooled = scope.add("pool", AvgPool(5, stride, 0), scope.add("relu0", Relu(), features))
+    pooled = scope.add("pool0", AvgPool(5, stride, 0), scope.add("relu0", Relu(), features))
     narrow = conv_norm(scope, "0", pooled, 128, kernel=1)
     wide = scope.add("conv1", Conv(128, 768, kernel=(2, 2)), scope.add("relu1", Relu(), narrow))
     wide = norm(scope, "norm1", wide, Place(768)) if last_norm else wide
@@ -83,5 +83,8 @@ def imagenet_plan(network: Network) -> tuple[CellPlan, ...]:
     return plan(network, reduced_before=True)
 
 
-CIFAR = Skeleton(cifar_stem, plan, classifier, cifar_auxiliary)
-IMAGENET = Skeleton(imagenet_stem, imagenet_plan, classifier, imagenet_auxiliary)
+# Below these the 5x5 pool leaves less than the 2x2 that the auxiliary head's convolution reads.
+CIFAR = Skeleton(cifar_stem, plan, classifier, cifar_auxiliary, smallest_auxiliary_map=8)
+IMAGENET = Skeleton(
+    imagenet_stem, imagenet_plan, classifier, imagenet_auxiliary, smallest_auxiliary_map=7
+)

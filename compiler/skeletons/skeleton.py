@@ -20,13 +20,15 @@ class Skeleton:
     """stem: (scope, x, network) → the two inputs of the first cell.
 
     plan: the cells in order. head: features to logits. auxiliary: a second head, in training
-    only, on the output of cell `auxiliary_at(network)`.
+    only, on the output of cell `auxiliary_at(network)`, where that map has at least
+    `smallest_auxiliary_map` rows and columns.
     """
 
     stem: Callable[[Scope, str, Network], tuple[str, str]]
     plan: Callable[[Network], tuple[CellPlan, ...]]
     head: Head
     auxiliary: Head
+    smallest_auxiliary_map: int = 1
 
     @staticmethod
     def auxiliary_at(network: Network) -> int:

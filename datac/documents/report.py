@@ -116,6 +116,10 @@ class Report(Document):
     parameters: int
     multiply_adds: int
     structure: StructureResult
+    canonical: TargetResult | None = Field(
+        default=None,
+        description="model.onnx itself under ONNX Runtime, at every size of the reference",
+    )
     targets: tuple[TargetResult, ...]
     masks: tuple[Masks, ...] = ()
     environment: Environment

@@ -103,7 +103,8 @@ class TorchRunner:
     def _time_on_gpu(self, x: Any) -> tuple[float, float]:
         import torch
 
-        marks = [torch.cuda.Event(enable_timing=True) for _ in range(4)]
+        event: Any = torch.cuda.Event
+        marks = [event(enable_timing=True) for _ in range(4)]
         marks[0].record()
         on_device = x.to(self.device)
         marks[1].record()
@@ -161,7 +162,8 @@ def _refuse_foreign_source(folder: Path) -> None:
 
 def _import(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("datac_model", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

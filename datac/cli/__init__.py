@@ -1,0 +1,130 @@
+"""The command line: which commands there are, and the one handler of what escapes from them.
+
+A command's file imports click at its top and a stage only inside the command, so that
+`datac --help` and `datac show` answer at once. A command returns its ExitCode; nothing means 0.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from datac import __version__
+from datac.cli.failures import explain
+from datac.exit_codes import ExitCode
+
+COMMANDS = {
+    "search": "datac.cli.search:search",
+    "train": "datac.cli.train:train",
+    "compile": "datac.cli.compile:compile_",
+    "check": "datac.cli.check:check",
+    "bench": "datac.cli.bench:bench",
+    "report": "datac.cli.report:report",
+    "show": "datac.cli.show:show",
+    "dataset": "datac.cli.dataset:dataset",
+    "doctor": "datac.cli.doctor:doctor",
+}
+"""Every command and where it stands, in the order in which a user meets them."""
+
+
+def _debug_option() -> click.Option:
+    """`--debug`, on the root and on every command.
+
+    `run` reads it from the arguments themselves, so that it also counts where parsing fails.
+    """
+    return click.Option(
+        ["--debug"], is_flag=True, expose_value=False, help="Print the traceback of an error."
+    )
+
+
+class LazyGroup(click.Group):
+    """Imports a command's file when the command is asked for, and no other."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands, in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, with `--debug` among its options; None if there is none of this name."""
+        if cmd_name not in self.commands and cmd_name in COMMANDS:
+            module, _, attribute = COMMANDS[cmd_name].partition(":")
+            command: click.Command = getattr(import_module(module), attribute)
+            command.params.append(_debug_option())
+            self.add_command(command, cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(
+    cls=LazyGroup,
+    params=[_debug_option()],
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="datac", message="%(prog)s %(version)s")
+@click.pass_context
+def root(context: click.Context) -> None:
+    """From a folder of labelled images to a checked engine.
+
+    \b
+    In an empty folder, with nothing else given:
+      datac search
+      datac compile genotype.json --target onnx
+    """  # noqa: D301 - \b is click's mark for lines that it must not join
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def run(arguments: Sequence[str]) -> ExitCode:
+    """Run one command line; nothing escapes but what ends the process on purpose."""
+    try:
+        code = _invoke(list(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        return ExitCode.PIPE_CLOSED
+    except (Exception, KeyboardInterrupt) as error:  # the one outermost handler
+        if "--debug" in arguments:
+            traceback.print_exc()
+        code, sentence = explain(error, next((a for a in arguments if a in COMMANDS), None))
+        click.echo(f"datac: {sentence}", err=True)
+        _save_output()
+    return code
+
+
+def _invoke(arguments: list[str]) -> ExitCode:
+    """Parse and call.
+
+    Not `root.main`: that turns a closed pipe into 1, which means a failed gate, and an EOFError
+    into an interruption.
+    """
+    try:
+        with root.make_context("datac", arguments) as context:
+            return ExitCode(root.invoke(context) or ExitCode.PASS)
+    except click.exceptions.Exit as end:
+        return ExitCode(end.exit_code)
+
+
+def _save_output() -> None:
+    """Print what is still buffered, or drop it.
+
+    Where the disk of a redirection is full, the interpreter would fail on it a second time and
+    change the exit code.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main() -> NoReturn:
+    """The entry point."""
+    sys.exit(run(sys.argv[1:]))

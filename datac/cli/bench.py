@@ -1,0 +1,40 @@
+"""`datac bench`: the latency of a build's engines again."""
+
+from pathlib import Path
+
+import click
+
+from datac.exit_codes import ExitCode
+
+
+@click.command()
+@click.argument("build", type=click.Path(path_type=Path))
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=20.0,
+    show_default=True,
+    help="Time for all engines together.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of an engine.")
+@click.option("--json", "as_json", is_flag=True, help="Print the latencies as JSON.")
+def bench(build: Path, seconds: float, threads: int | None, as_json: bool) -> ExitCode:
+    """Time a build's engines in interleaved rounds. Writes nothing.
+
+    \b
+    datac bench build --threads 1
+    """  # noqa: D301 - \b is click's mark for lines that it must not join
+    from rich.console import Console
+
+    from datac.cli.bench_table import latencies_as_json, latency_table
+    from datac.cli.progress import progress_line
+    from exporters.bench import bench as run_bench
+
+    with progress_line() as show:
+        results = run_bench(build, seconds=seconds, threads=threads, progress=show)
+    if as_json:
+        click.echo(latencies_as_json(results))
+    else:
+        Console().print(latency_table(results))
+    conclusive = all(latency.conclusive for latency in results.values())
+    return ExitCode.PASS if conclusive else ExitCode.INCONCLUSIVE

@@ -1,0 +1,70 @@
+"""`datac compile`: from a genotype, or from an earlier build, to checked engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from datac.cli.options import network_options
+from datac.exit_codes import ExitCode
+
+
+@click.command()
+@click.argument("source", metavar="GENOTYPE|BUILD")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    required=True,
+    metavar="TARGET",
+    help="onnx, openvino, trt, trt-rtx or torch; may be given several times.",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="CHILD|FILE",
+    help="A folder that datac train wrote, or a safetensors file. Default: drawn from the seed.",
+)
+@click.option("--data", metavar="DATASET", help="Measure the metric of every engine on this data.")
+@click.option("--split", default="val", show_default=True, help="Which split of the data.")
+@click.option("--samples", type=click.IntRange(min=1), help="At most so many samples of it.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: build]")
+@network_options
+@click.option(
+    "--height-width",
+    type=click.Choice(["fixed", "dynamic"]),
+    default="fixed",
+    show_default=True,
+    help="Engines of one size, or open in batch, height and width.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of an engine.")
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where the torch and onnx engines run.",
+)
+@click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, show_default=True)
+@click.option(
+    "--bench-seconds",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="Time for the latency of all engines together; 0 leaves it out.",
+)
+def compile_(source: str, height_width: str, **values: Any) -> ExitCode:
+    """Make standalone PyTorch, ONNX and engine files; check and time them.
+
+    \b
+    datac compile genotype.json --weights child --data shapes --target onnx --target openvino
+    datac compile data-m7 --network imagenet --target onnx
+    datac compile build --target trt
+    """  # noqa: D301 - \b is click's mark for lines that it must not join
+    from datac.cli.compile_steps import Inputs, run_compile
+
+    names = ("weights", "data", "split", "samples", "network_options")
+    inputs = Inputs(source, *(values.pop(name) for name in names))
+    return run_compile(inputs, dynamic=height_width == "dynamic", **values)

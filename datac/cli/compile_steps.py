@@ -1,0 +1,113 @@
+"""What `compile`, `check` and `bench` do with their arguments."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from datac.cli.options import NetworkOptions, network_from
+from datac.cli.progress import progress_line
+from datac.datasets import open_dataset
+from datac.documents.build_folder import GENOTYPE, MANIFEST, PAGE, WEIGHTS
+from datac.documents.genotype import Genotype
+from datac.documents.network import Network
+from datac.documents.read import read_genotype, read_json
+from datac.documents.report import Report
+from datac.errors import BadInput
+from datac.exit_codes import ExitCode, worst_exit_code
+from datac.report.page import write_page
+from datac.report.summary import summarise
+from exporters.export import Request, compile_build, compile_genotype
+from exporters.task import LabelledInputs, labelled_inputs
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a compile starts from, as given."""
+
+    source: str
+    weights: Path | None
+    data: str | None
+    split: str
+    samples: int | None
+    network_options: NetworkOptions
+
+    def labelled(self, network: Network) -> LabelledInputs | None:
+        """The data that engines are measured on, if any was named."""
+        if self.data is None:
+            return None
+        return labelled_inputs(open_dataset(self.data), network, self.split, self.samples)
+
+
+def run_compile(inputs: Inputs, *, out: Path | None, **settings: Any) -> ExitCode:
+    """Compile, print what came out, and answer with the exit code."""
+    build = Path(inputs.source)
+    is_build = (build / MANIFEST).is_file()
+    with progress_line() as show:
+        request = Request(
+            out=out or (build if is_build else Path("build")),
+            command=command_line(),
+            progress=show,
+            finish=write_page,
+            **settings,
+        )
+        make = _from_build if is_build else _from_genotype
+        report = make(build, inputs, request)
+    console = Console()
+    console.print(summarise(report))
+    console.print(f"report: {request.out / PAGE}", soft_wrap=True)
+    return exit_code(report)
+
+
+def _from_build(build: Path, inputs: Inputs, request: Request) -> Report:
+    from exporters.build_folder import read_manifest
+
+    if inputs.weights is not None or inputs.network_options != NetworkOptions():
+        raise BadInput(
+            f"{build} is a build and has its weights and network; give --weights and network "
+            "options with a genotype"
+        )
+    data = inputs.labelled(read_manifest(build).network)
+    return compile_build(build, replace(request, data=data))
+
+
+def _from_genotype(source: Path, inputs: Inputs, request: Request) -> Report:
+    if source.is_dir():
+        raise BadInput(f"{inputs.source} is a folder without a {MANIFEST}, so it is no build")
+    genotype, weights = read_genotype(inputs.source), inputs.weights
+    if weights is not None and weights.is_dir():
+        genotype, weights = _child(weights, genotype)
+    dataset = None if inputs.data is None else open_dataset(inputs.data)
+    network = network_from(inputs.network_options, genotype, dataset)
+    data = inputs.labelled(network)
+    return compile_genotype(genotype, network, weights, replace(request, data=data))
+
+
+def _child(folder: Path, genotype: Genotype) -> tuple[Genotype, Path]:
+    """The network that a child was trained with goes before the one it was searched with."""
+    trained = read_json(folder / GENOTYPE, Genotype)
+    if trained.hash != genotype.hash:
+        raise BadInput(
+            f"{folder} was trained for the genotype {trained.hash[:12]}, not for "
+            f"{genotype.hash[:12]}; compile {folder / GENOTYPE} instead"
+        )
+    return genotype.model_copy(update={"network": trained.network}), folder / WEIGHTS
+
+
+def exit_code(report: Report) -> ExitCode:
+    """Gate failed, platform missing, or pass; the worse one where both apply."""
+    codes = [ExitCode.GATE_FAILED if report.verdict == "fail" else ExitCode.PASS]
+    missing = any(target.status == "missing" for target in report.targets)
+    if missing or report.verdict == "inconclusive":
+        codes.append(ExitCode.PLATFORM_MISSING)
+    return worst_exit_code(codes)
+
+
+def command_line() -> str:
+    """As the user would type it again."""
+    return shlex.join(["datac", *sys.argv[1:]])

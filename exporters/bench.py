@@ -1,0 +1,44 @@
+"""The latency of a build's engines, without judging them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from compiler.lower import INPUT
+from datac.documents.build_folder import REFERENCE
+from datac.documents.report import Latency
+from datac.errors import PlatformMissing
+from exporters.build_folder import engine_folders, read_manifest, require_intact
+from exporters.engines import open_engine
+from exporters.measure import measure
+from exporters.reference import load_reference
+from exporters.targets.target import BuildOptions
+
+
+def bench(
+    folder: Path,
+    *,
+    seconds: float,
+    threads: int | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> dict[str, Latency]:
+    """Engine → latency on the first input of the reference.
+
+    Raises PlatformMissing where no engine of the build can run here.
+    """
+    manifest = read_manifest(folder)
+    require_intact(folder, manifest, (REFERENCE,))
+    shape = (1, *manifest.network.input)
+    options = BuildOptions(shape, threads=threads)
+    engines = [open_engine(folder, at, manifest, options) for at in engine_folders(folder)]
+    case = load_reference(folder / REFERENCE).fitting(shape)[0]
+    with ExitStack() as stack:
+        runners = {e.name: stack.enter_context(e.load()) for e in engines if e.runs}
+        if not runners:
+            raise PlatformMissing(
+                f"{folder}: no engine of this build can run here; datac doctor says what can"
+            )
+        inputs = {INPUT: case.input}
+        return measure(runners, inputs, budget_seconds=seconds, progress=progress)

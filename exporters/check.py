@@ -1,0 +1,227 @@
+"""The gate: structure, then numbers, then the task; a verdict is data, not an exception."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from compiler.model_file import print_model
+from datac.documents.build_folder import GENOTYPE, MODEL, REFERENCE, SOURCE, WEIGHTS, Manifest
+from datac.documents.genotype import Genotype
+from datac.documents.network import Network
+from datac.documents.report import (
+    Latency,
+    Masks,
+    Report,
+    StructureResult,
+    TargetResult,
+    Verdict,
+)
+from datac.errors import PlatformMissing
+from exporters.build_folder import (
+    engine_folders,
+    read_build_genotype,
+    read_manifest,
+    require_intact,
+    sha256,
+)
+from exporters.canonical import bound_graph, canonical_graph, canonical_onnx, read_weights_file
+from exporters.engines import Built, open_engine
+from exporters.environment import environment
+from exporters.measure import measure
+from exporters.numbers import Numbers, judge_numbers
+from exporters.onnx_file import read_onnx
+from exporters.reference import Reference, load_reference
+from exporters.structure import judge_structure
+from exporters.targets import resolve
+from exporters.targets.target import BuildOptions, Engine, Runner, TargetFailed
+from exporters.task import LabelledInputs, TaskResult, evaluate_runners
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A build as the gate sees it: its documents, and the canonical ONNX made anew from them."""
+
+    folder: Path
+    genotype: Genotype
+    network: Network
+    weights: str
+    reference: Reference
+    parameters: int
+    multiply_adds: int
+    structure: StructureResult
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """What engines are specialised to."""
+        return (1, *self.network.input)
+
+
+def open_subject(folder: Path, manifest: Manifest) -> Subject:
+    """Read a build and judge its structure; BadInput where what it was made from is not intact.
+
+    `model.onnx` itself may differ from the manifest: then the judge says where.
+    """
+    require_intact(folder, manifest, (GENOTYPE, WEIGHTS, REFERENCE))
+    genotype, network = read_build_genotype(folder)
+    weights = read_weights_file(folder / WEIGHTS)
+    graph = bound_graph(genotype, network, weights, WEIGHTS)
+    expected = canonical_onnx(canonical_graph(graph), genotype, network)
+    structure = judge_structure(read_onnx(folder / MODEL), expected, genotype, network)
+    source = print_model(graph, genotype, network)
+    if not (folder / SOURCE).is_file() or (folder / SOURCE).read_text() != source:
+        sentence = f"{SOURCE}: not what datac writes for this genotype"
+        structure = structure.model_copy(
+            update={"verdict": "fail", "differences": (*structure.differences, sentence)}
+        )
+    cost = graph.cost()
+    return Subject(
+        folder,
+        genotype,
+        network,
+        manifest.weights,
+        load_reference(folder / REFERENCE),
+        cost.parameters,
+        cost.multiply_adds,
+        structure,
+    )
+
+
+def check(
+    folder: Path,
+    data: LabelledInputs | None = None,
+    *,
+    threads: int | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Report:
+    """The gate on a build: every engine that is there, and the canonical ONNX.
+
+    Writes nothing. Raises BadInput where a file that is to be trusted is not the manifest's.
+    """
+    manifest = read_manifest(folder)
+    subject = open_subject(folder, manifest)
+    options = BuildOptions(subject.input_shape, threads=threads)
+    engines = [open_engine(folder, at, manifest, options) for at in engine_folders(folder)]
+    return judge(subject, engines, data, command=command, progress=progress)
+
+
+def judge(
+    subject: Subject,
+    engines: Sequence[Built],
+    data: LabelledInputs | None,
+    *,
+    command: str,
+    bench_seconds: float = 0.0,
+    notes: tuple[str, ...] = (),
+    progress: Progress | None = None,
+) -> Report:
+    """Numbers, task and (with `bench_seconds`) latency of the engines, and the whole report."""
+    canonical = judge_canonical(subject)
+    with ExitStack() as open_runners:
+        judged, runners = _load_and_judge(subject, engines, open_runners)
+        task = TaskResult({})
+        if data is not None and runners:
+            task = evaluate_runners(runners, data, progress)
+        latency: dict[str, Latency] = {}
+        if bench_seconds and runners:
+            case = subject.reference.fitting(subject.input_shape)[0]
+            inputs = {"input": case.input}
+            latency = measure(runners, inputs, budget_seconds=bench_seconds, progress=progress)
+    results = tuple(
+        built.result.model_copy(
+            update={"metric": task.metrics.get(built.name), "latency_ms": latency.get(built.name)}
+        )
+        for built in judged
+    )
+    return _report(subject, canonical, results, task.masks, command, notes)
+
+
+def judge_canonical(subject: Subject) -> TargetResult:
+    """`model.onnx` itself under ONNX Runtime, at every size of the reference."""
+    target = resolve("onnx")
+    result = TargetResult(target=MODEL, precision="f32", status="missing")
+    missing = target.missing()
+    if missing is not None:
+        return result.model_copy(update={"reason": str(missing)})
+    options = BuildOptions(subject.input_shape, dynamic_height_width=True)
+    engine = Engine(MODEL, {}, "cpu", {"dynamic": True})
+    built = Built(result, subject.folder, engine, options)
+    path = subject.folder / MODEL
+    described = {"status": "run", "digest": sha256(path), "size_bytes": path.stat().st_size}
+    try:
+        with target.load(subject.folder, engine, options) as runner:
+            numbers = judge_numbers(runner, subject.reference, None)
+    except TargetFailed as error:
+        failed = {"status": "failed", "verdict": "fail", "reason": str(error)}
+        return built.with_result(**failed).result
+    return built.with_result(**described, **_judged(numbers)).result
+
+
+def _load_and_judge(
+    subject: Subject, engines: Sequence[Built], stack: ExitStack
+) -> tuple[list[Built], dict[str, Runner]]:
+    """Load what runs here, judge its numbers, and keep it loaded for task and latency."""
+    judged, runners = [], {}
+    for built in engines:
+        if not built.runs:
+            judged.append(built)
+            continue
+        try:
+            runner = stack.enter_context(built.load())
+            numbers = judge_numbers(runner, subject.reference, built.shape)
+        except (TargetFailed, PlatformMissing) as error:
+            # Missing: built, but the device that it was built for does not answer here.
+            status = "failed" if isinstance(error, TargetFailed) else "built"
+            verdict = "fail" if status == "failed" else None
+            judged.append(built.with_result(status=status, verdict=verdict, reason=str(error)))
+            continue
+        runners[built.name] = runner
+        judged.append(built.with_result(**_judged(numbers)))
+    return judged, runners
+
+
+def _judged(numbers: Numbers) -> dict[str, object]:
+    return {
+        "verdict": numbers.verdict,
+        "reason": numbers.reason,
+        "error": numbers.worst,
+        "outputs": numbers.errors,
+    }
+
+
+def _report(
+    subject: Subject,
+    canonical: TargetResult,
+    results: tuple[TargetResult, ...],
+    masks: tuple[Masks, ...],
+    command: str,
+    notes: tuple[str, ...],
+) -> Report:
+    verdicts = [subject.structure.verdict, canonical.verdict, *(r.verdict for r in results)]
+    verdict: Verdict = "pass"
+    if "fail" in verdicts:
+        verdict = "fail"
+    elif not {canonical.status, *(result.status for result in results)} & {"run"}:
+        # Structure alone says nothing of a runtime's arithmetic.
+        verdict = "inconclusive"
+    return Report(
+        verdict=verdict,
+        name=subject.folder.name,
+        genotype=subject.genotype,
+        genotype_hash=subject.genotype.hash,
+        weights=subject.weights,
+        parameters=subject.parameters,
+        multiply_adds=subject.multiply_adds,
+        structure=subject.structure,
+        canonical=canonical,
+        targets=results,
+        masks=masks,
+        environment=environment(),
+        command=command,
+        notes=notes,
+    )

@@ -1,0 +1,51 @@
+"""Where numbers come from: machine, Python, packages, date."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from datac.documents.report import Environment
+from exporters.targets.cores import available_cores
+
+PACKAGES = (
+    "datac",
+    "torch",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt",
+    "tensorrt-rtx",
+)
+
+
+def environment() -> Environment:
+    """As of now; packages that are not installed are left out."""
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        processor=_processor(),
+        cores=available_cores(),
+        packages={name: version for name in PACKAGES if (version := _version(name))},
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,211 @@
+"""The road: genotype and weights → graph → files → check → measure → documents."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from compiler.graph import Graph
+from compiler.lower import lower
+from compiler.model_file import print_model
+from datac.documents.build_folder import (
+    ENGINES,
+    GENOTYPE,
+    MODEL,
+    REFERENCE,
+    REPORT,
+    SOURCE,
+    WEIGHTS,
+)
+from datac.documents.genotype import Genotype
+from datac.documents.network import Network
+from datac.documents.report import Report
+from datac.output_folder import check_replaceable, replaced_whole, write_beside
+from exporters.build_folder import (
+    engine_folders,
+    read_build_genotype,
+    read_manifest,
+    require_intact,
+    write_manifest,
+)
+from exporters.canonical import bound_graph, canonical_graph, canonical_onnx, read_weights_file
+from exporters.check import judge, open_subject
+from exporters.engines import Built, build_engine, open_engine
+from exporters.targets import resolve
+from exporters.targets.specialise import write_model
+from exporters.targets.target import BuildOptions
+from exporters.task import LabelledInputs
+
+SEEDED_CASES = 4
+ODD_CASE = "odd-size"
+UNTRAINED = "not trained: drawn from seed {seed}, batch-norm statistics from one seeded batch"
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to make of a network.
+
+    finish: called with the folder once `report.json` stands in it, before the folder takes its
+    place; the command line writes the page there.
+    """
+
+    targets: tuple[str, ...]
+    out: Path
+    data: LabelledInputs | None = None
+    dynamic: bool = False
+    threads: int | None = None
+    device: str = "cpu"
+    seed: int = 0
+    bench_seconds: float = 10.0
+    command: str = ""
+    progress: Progress | None = None
+    finish: Callable[[Path], object] | None = None
+
+    def say(self, what: str, share: float) -> None:
+        """Report progress."""
+        if self.progress is not None:
+            self.progress(what, share)
+
+    def options(self, network: Network) -> BuildOptions:
+        """How engines of this network are specialised."""
+        return BuildOptions(
+            (1, *network.input),
+            dynamic_height_width=self.dynamic,
+            device="cuda" if self.device == "cuda" else "cpu",
+            threads=self.threads,
+            progress=self.progress,
+        )
+
+
+def compile_genotype(
+    genotype: Genotype, network: Network, weights: Path | None, request: Request
+) -> Report:
+    """Make a build of a genotype. Without weights they are drawn from the seed.
+
+    Raises BadInput for what is wrong with the input, before anything is written.
+    """
+    check_replaceable(request.out, "build")
+    for name in request.targets:
+        resolve(name)
+    complete = genotype.model_copy(update={"network": network})
+    graph, source = _graph(genotype, network, weights, request)
+    with replaced_whole(request.out, "build") as folder:
+        _write_build(folder, graph, complete, network, request)
+        return _finish(folder, complete, network, source, request, keep=())
+
+
+def compile_build(build: Path, request: Request) -> Report:
+    """Add targets to a build, from its canonical ONNX alone. Other engines stay as they are."""
+    check_replaceable(request.out, "build")
+    manifest = read_manifest(build)
+    require_intact(build, manifest, (MODEL, SOURCE, GENOTYPE, WEIGHTS, REFERENCE))
+    genotype, network = read_build_genotype(build)
+    options = request.options(network)
+    wanted = {f"{resolve(name).name}-{options.precision}" for name in request.targets}
+    stay = [at for at in engine_folders(build) if at.name not in wanted]
+    for engine in stay:
+        open_engine(build, engine, manifest, options)
+    with replaced_whole(request.out, "build") as folder:
+        for name in (MODEL, SOURCE, GENOTYPE, WEIGHTS, REFERENCE):
+            shutil.copyfile(build / name, folder / name)
+        for engine in stay:
+            shutil.copytree(engine, folder / ENGINES / engine.name)
+        keep = tuple(folder / ENGINES / engine.name for engine in stay)
+        return _finish(folder, genotype, network, manifest.weights, request, keep)
+
+
+def _graph(
+    genotype: Genotype, network: Network, weights: Path | None, request: Request
+) -> tuple[Graph, str]:
+    if weights is not None:
+        tensors = read_weights_file(weights)
+        return bound_graph(genotype, network, tensors, str(weights)), str(weights)
+    from exporters.float64 import initialise
+
+    graph = lower(genotype, network)
+    request.say("weights drawn from the seed", 0.0)
+    initialise(graph, network.input, request.seed)
+    return graph, UNTRAINED.format(seed=request.seed)
+
+
+def _write_build(
+    folder: Path, graph: Graph, genotype: Genotype, network: Network, request: Request
+) -> None:
+    """Everything of a build but engines, manifest and report."""
+    from exporters.float64 import make_reference
+
+    canonical = canonical_graph(graph)
+    write_beside(folder / GENOTYPE, genotype.to_json())
+    write_beside(folder / WEIGHTS, save(dict(graph.weights)))
+    write_beside(folder / SOURCE, print_model(graph, genotype, network))
+    write_model(canonical_onnx(canonical, genotype, network), folder / MODEL)
+    request.say("reference in float64", 0.1)
+    cases = choose_inputs(network, request.data, request.seed)
+    make_reference(graph, canonical, cases).save(folder / REFERENCE)
+
+
+def _finish(
+    folder: Path,
+    genotype: Genotype,
+    network: Network,
+    weights: str,
+    request: Request,
+    keep: tuple[Path, ...],
+) -> Report:
+    """Build the engines, judge all, and write manifest and report."""
+    options = request.options(network)
+    engines: list[Built] = []
+    for name in dict.fromkeys(request.targets):
+        request.say(f"build {name}", 0.3)
+        engines.append(build_engine(name, folder, genotype, network, options))
+    write_manifest(folder, genotype, network, weights)
+    manifest = read_manifest(folder)
+    engines += [open_engine(folder, place, manifest, options) for place in keep]
+    report = judge(
+        open_subject(folder, manifest),
+        engines,
+        request.data,
+        command=request.command,
+        bench_seconds=request.bench_seconds,
+        progress=request.progress,
+    ).model_copy(update={"name": request.out.name})
+    write_beside(folder / REPORT, report.to_json())
+    if request.finish is not None:
+        request.finish(folder)
+    return report
+
+
+def choose_inputs(
+    network: Network, data: LabelledInputs | None, seed: int
+) -> list[tuple[str, NDArray[np.float32]]]:
+    """Inputs of the reference: real samples where there are any, seeded noise otherwise.
+
+    One more is of another, odd size and of two samples, for what is open in the canonical ONNX.
+    """
+    draw = np.random.default_rng(seed)
+    cases: list[tuple[str, NDArray[np.float32]]] = []
+    if data is not None:
+        chosen = np.linspace(0, len(data.samples) - 1, min(SEEDED_CASES, len(data.samples)))
+        for index in dict.fromkeys(int(i) for i in chosen):
+            sample = data.samples[index]
+            cases.append((sample.name.replace("/", "-"), data.input(sample)))
+    else:
+        for index in range(SEEDED_CASES):
+            value = draw.standard_normal((1, *network.input)).astype(np.float32)
+            cases.append((f"seed{seed}-{index}", value))
+    channels, height, width = network.input
+    odd = (2, channels, _odd(height), _odd(width))
+    return [*cases, (ODD_CASE, draw.standard_normal(odd).astype(np.float32))]
+
+
+def _odd(size: int) -> int:
+    """An odd size near three quarters: it meets every rounding of strides, and costs less."""
+    return max(1, size * 3 // 4) | 1
