@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import networkx as nx
-import numpy as np
-from numpy.typing import NDArray
 
 from compiler.ops import Cost, Input, Op, TensorType, WeightSpec
 
-Weights = dict[str, NDArray[np.generic]]
+if TYPE_CHECKING:  # numpy would take a fifth of the time of `datac show`
+    import numpy as np
+    from numpy.typing import NDArray
+
+Weights = dict[str, "NDArray[np.generic]"]
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,16 @@ class Graph:
 
     def operands(self, name: str) -> tuple[str, ...]:
         """The names of its operands, by slot."""
-        edges = sorted(self._net.in_edges(name, keys=True), key=lambda edge: edge[2])
-        return tuple(source for source, _, _ in edges)
+        sources = self._slots(name)
+        return tuple(sources[slot] for slot in sorted(sources))
 
     def slots(self, name: str) -> tuple[int, ...]:
         """The slots that its operands stand in: 0, 1, ... where the graph is whole."""
-        return tuple(sorted(slot for _, _, slot in self._net.in_edges(name, keys=True)))
+        return tuple(sorted(self._slots(name)))
+
+    def _slots(self, name: str) -> dict[int, str]:
+        """Slot → source."""
+        return {slot: source for source, slots in self._net.pred[name].items() for slot in slots}
 
     def circle(self) -> list[str]:
         """The nodes of one circle, if there is any; then `nodes` has no order to give."""
@@ -116,10 +123,13 @@ class Graph:
 
     def nodes(self) -> Iterator[Node]:
         """Every node after its operands, otherwise in order of addition."""
-        order = nx.lexicographical_topological_sort(
-            self._net, key=lambda name: self._net.nodes[name]["order"]
-        )
-        return (self[name] for name in order)
+        return (self[name] for name in self._order())
+
+    def _order(self) -> list[str]:
+        place = dict(self._net.nodes(data="order"))
+        if all(place[source] < place[reader] for source, reader in self._net.edges()):
+            return list(place)  # as most graphs are, and ten times as fast as sorting
+        return list(nx.lexicographical_topological_sort(self._net, key=place.__getitem__))
 
     @property
     def inputs(self) -> list[Node]:
@@ -196,9 +206,9 @@ class Graph:
     def remove_dead(self) -> None:
         """Remove what reaches no output; inputs stay."""
         for node in reversed(list(self.nodes())):
-            if not self._net.out_degree(node.name) and node.name not in self.outputs.values():
-                if not isinstance(node.op, Input):
-                    self.remove(node.name)
+            read = self._net.out_degree(node.name) or node.name in self.outputs.values()
+            if not read and not isinstance(node.op, Input):
+                self.remove(node.name)
 
     # ---- results and copies --------------------------------------------------------------
 

@@ -76,9 +76,9 @@ def _unknown(kind: str, number: int, operation: str) -> str:
     if operation == NONE:
         return f'{kind} cell, node {number}: "none" is no path; leave it out'
     near = nearest(operation)
-    hint = f'did you mean "{near}"? ' if near else ""
+    hint = f'; did you mean "{near}"?' if near else ""
     known = "datac show --operations lists all, docs/add-an-operation.md says how to add one"
-    return f'{kind} cell, node {number}: unknown operation "{operation}"; {hint}({known})'
+    return f'{kind} cell, node {number}: unknown operation "{operation}"{hint} ({known})'
 
 
 def _cell(scope: Scope, plan: CellPlan, states: tuple[str, str], child: _Child) -> str:

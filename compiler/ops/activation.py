@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from compiler.ops.op import Op, TensorType
 
 if TYPE_CHECKING:
@@ -109,6 +107,8 @@ class Scale(_SameShape):
 
     def to_onnx(self, emit: Emitter, *operands: str) -> str:
         """`Mul` by a scalar."""
+        import numpy as np
+
         factor = emit.constant(np.array(self.factor, np.float32), "factor")
         return emit.node("Mul", [*operands, factor])
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from compiler.ops.op import Dim, Op, TensorType, expect_rank
 
 if TYPE_CHECKING:
@@ -84,6 +82,8 @@ class Shift(Op):
 
     def to_onnx(self, emit: Emitter, *operands: str) -> str:
         """`Pad` and `Slice` with constants only, which every runtime takes at every size."""
+        import numpy as np
+
         pads = emit.constant(np.array([0, 0, 0, 0, 0, 0, 1, 1], np.int64), "pads")
         padded = emit.node("Pad", [*operands, pads], part="pad")
         starts = emit.constant(np.array([1, 1], np.int64), "starts")

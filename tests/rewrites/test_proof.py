@@ -67,9 +67,7 @@ class CountThePadding:
         shape, reach = (3, 3), (1, 1)
         mean = Conv(channels, channels, shape, padding=reach, groups=channels)
         graph.set_op(match.name, mean, match.origin)
-        graph.weights[graph[match.name].weight_name("weight")] = np.full(
-            (channels, 1, 3, 3), 1 / 9
-        )
+        graph.weights[graph[match.name].weight_name("weight")] = np.full((channels, 1, 3, 3), 1 / 9)
 
 
 @pytest.mark.parametrize("wrong", [ForgetTheMean(), ForgetEpsilon(), CountThePadding()])
@@ -84,9 +82,7 @@ def test_swapped_weights_are_caught() -> None:
     graph = lower(load("data-m4"), DEFAULTS["cifar"].model_copy(update={"channels": 4, "cells": 3}))
     randomise(graph)
     other = graph.copy()
-    first, second = (
-        f"cell0.node2.path1.{name}.weight" for name in ("depthwise0", "depthwise1")
-    )
+    first, second = (f"cell0.node2.path1.{name}.weight" for name in ("depthwise0", "depthwise1"))
     other.weights[first], other.weights[second] = graph.weights[second], graph.weights[first]
     assert prove(graph, graph.copy()) == Proof(0.0)
     assert not prove(graph, other).holds

@@ -1,0 +1,130 @@
+"""What `datac show` says, as JSON and as text for a person."""
+
+import inspect
+import json
+from functools import partial
+from typing import Any
+
+import click
+
+from datac.cli.options import NetworkOptions, network_from
+
+WIDTH = 100
+
+
+def as_content(spec: str, options: NetworkOptions, *, with_graph: bool = False) -> dict[str, Any]:
+    """Everything about the genotype that `spec` names, in the keys of `--json`.
+
+    `parameters` and `multiply_adds` count as published counts do: cells that no other reads, which
+    the network leaves out, are in.
+    """
+    from compiler.lower import lower
+    from compiler.text import print_graph
+    from datac.documents.genotype import genotype_warnings
+    from datac.documents.read import read_genotype
+
+    genotype = read_genotype(spec)
+    network = network_from(options, genotype)
+    graph = lower(genotype, network, keep_unread=True)
+    cost, size = graph.cost(), len(graph)
+    graph.remove_dead()
+    built = graph.cost() if len(graph) < size else cost
+    content: dict[str, Any] = {
+        "hash": genotype.hash,
+        "parameters": cost.parameters,
+        "multiply_adds": cost.multiply_adds,
+        "warnings": [
+            *genotype_warnings(genotype),
+            *_unread(cost.parameters - built.parameters),
+        ],
+        "genotype": genotype.model_dump(mode="json", exclude_none=True),
+        "network": network.model_dump(mode="json", exclude_none=True),
+    }
+    if with_graph:
+        content["graph"] = print_graph(graph)
+    return content
+
+
+def _unread(parameters: int) -> list[str]:
+    """One sentence where the network computes less than what the genotype describes."""
+    if not parameters:
+        return []
+    return [
+        f"{parameters:,} of the parameters belong to results that nothing in this network reads; "
+        "it is built without them"
+    ]
+
+
+def print_content(spec: str, content: dict[str, Any], *, as_json: bool) -> None:
+    """To standard output."""
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+        return
+    click.echo(f"{click.style(_name(spec), bold=True)}  {content['hash']}")
+    _print_provenance(content["genotype"].get("provenance", {}))
+    for kind, cell in content["genotype"]["cells"].items():
+        _print_cell(kind, cell)
+    click.echo(
+        f"\nnode = {content['genotype']['aggregation']} of its paths, written operation(input)"
+    )
+    click.echo(f"\n{click.style('network', bold=True)}  {_network(content['network'])}")
+    click.echo(f"parameters     {content['parameters']:>15,}")
+    click.echo(f"multiply-adds  {content['multiply_adds']:>15,}")
+    for warning in content["warnings"]:
+        wrapped = click.wrap_text(warning, WIDTH - len("warning: "))
+        click.echo(f"{click.style('warning', fg='yellow')}: {wrapped}")
+    if "graph" in content:
+        click.echo(f"\n{content['graph']}", nl=False)
+
+
+def _name(spec: str) -> str:
+    return "standard input" if spec == "-" else spec
+
+
+def _print_provenance(provenance: dict[str, Any]) -> None:
+    if not provenance:
+        return
+    numbers = [f"{key} {provenance[key]}" for key in ("draws", "seed") if key in provenance]
+    dataset = [f"on {provenance['dataset']}"] if "dataset" in provenance else []
+    click.echo(", ".join([f"found by {provenance['method']}", *numbers, *dataset]))
+    if "source" in provenance:
+        click.echo(click.wrap_text(provenance["source"], WIDTH))
+
+
+def _print_cell(kind: str, cell: dict[str, Any]) -> None:
+    output = ", ".join(map(str, cell["output"]))
+    click.echo(f"\n{click.style(f'{kind} cell', bold=True)}  output: nodes {output}")
+    for number, node in enumerate(cell["nodes"], start=2):
+        paths = " + ".join(f"{path['operation']}({path['input']})" for path in node["paths"])
+        click.echo(click.wrap_text(paths or "no paths", WIDTH, f"  node {number} = ", " " * 11))
+
+
+def _network(network: dict[str, Any]) -> str:
+    parts = [
+        f"{network['channels']} channels",
+        f"{network['cells']} cells",
+        f"{network['classes']} classes",
+        f"input {'x'.join(map(str, network['input']))}",
+    ]
+    for key in ("output_stride", "head_channels"):
+        if key in network:
+            parts.append(f"{key.replace('_', ' ')} {network[key]}")
+    return f"{network['skeleton']}: {', '.join(parts)}"
+
+
+def print_operations(*, as_json: bool) -> None:
+    """Every candidate operation with one line on its structure."""
+    from compiler.candidates import CANDIDATES
+
+    lines = {name: _first_line(candidate) for name, candidate in CANDIDATES.items()}
+    if as_json:
+        click.echo(json.dumps({"operations": lines}, indent=2))
+        return
+    width = max(map(len, lines))
+    for name, line in lines.items():
+        click.echo(f"{name:{width}}  {line}")
+
+
+def _first_line(candidate: Any) -> str:
+    function = candidate.func if isinstance(candidate, partial) else candidate
+    return (inspect.getdoc(function) or "").partition("\n")[0]
