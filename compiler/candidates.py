@@ -30,12 +30,21 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a candidate stands: width, stride, the dilation that output stride adds, and form."""
+    """Where a candidate stands: width, stride, the dilation that output stride adds, and form.
+
+    unstrided: it stands where a reduction would have stride 2, had the output stride left it.
+    """
 
     channels: int
     stride: int = 1
     dilation: int = 1
     form: Form = "child"
+    unstrided: bool = False
+
+    @property
+    def reduces(self) -> bool:
+        """Whether this is a place of reduction, with its stride or without."""
+        return self.stride == 2 or self.unstrided
 
     @property
     def affine(self) -> bool:
@@ -62,19 +71,24 @@ def factorized_reduce(scope: Scope, x: str, place: Place) -> str:
     """Halve the map: two 1x1 stride-2 convolutions, the second on the map shifted by one.
 
     (N, C, H, W) → (N, channels, ceil(H / 2), ceil(W / 2)); equal to the published one on even maps.
+
+    Where an output stride has taken the stride away, both convolutions read every pixel, without
+    a shift: the same tensors, so that weights of one output stride fit every other.
     """
-    half = Conv(scope.type(x).channels, place.channels // 2, stride=(2, 2))
+    stride = (place.stride, place.stride)
+    half = Conv(scope.type(x).channels, place.channels // 2, stride=stride)
     activated = scope.add("relu", Relu(), x)
     even = scope.add("conv0", half, activated)
-    odd = scope.add("conv1", half, scope.add("shift", Shift(), activated))
+    shifted = scope.add("shift", Shift(), activated) if place.stride == 2 else activated
+    odd = scope.add("conv1", half, shifted)
     return norm(scope, "norm", scope.add("concat", Concat(), even, odd), place)
 
 
 def skip_connect(scope: Scope, x: str, place: Place) -> str:
-    """Identity at stride 1, factorized reduce at stride 2."""
-    if place.stride == 1:
-        return scope.add("identity", Identity(), x)
-    return factorized_reduce(scope, x, place)
+    """Identity; factorized reduce on the inputs of a reduction cell."""
+    if place.reduces:
+        return factorized_reduce(scope, x, place)
+    return scope.add("identity", Identity(), x)
 
 
 def pool(scope: Scope, x: str, place: Place, *, kind: type[MaxPool] | type[AvgPool]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compiler.graph import Graph
-from compiler.ops import Shift
+from compiler.ops import Concat
 from compiler.skeletons import SKELETONS
 from compiler.torch_source import print_classes
 from datac.documents.genotype import Cell, Genotype
@@ -61,7 +61,7 @@ def _class_names(graph: Graph, network: Network) -> dict[str, str]:
         names[f"cell{origin.cell}"] = f"{kind}Cell"
         if origin.node is not None:
             names[f"cell{origin.cell}/node{origin.node}"] = f"{kind}Node{origin.node}"
-        if isinstance(node.op, Shift):
+        if isinstance(node.op, Concat) and (origin.part or origin.operation):
             names[path] = "FactorizedReduce"
         elif origin.operation is not None:
             words = origin.operation.split("_")

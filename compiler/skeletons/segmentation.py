@@ -7,6 +7,8 @@ instead, and the rates of the atrous pyramid shrink or grow with the output stri
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from compiler.candidates import Place, norm
 from compiler.cell import CellPlan
 from compiler.ops import Concat, Conv, Dropout, GlobalAvgPool, Relu, ResizeLike
@@ -31,16 +33,16 @@ def plan(network: Network) -> tuple[CellPlan, ...]:
     Such a cell keeps the dilation it finds and doubles it for the cells behind it, as DeepLab
     does with its blocks.
     """
-    stride, dilation, reduced, cells = BACKBONE_STRIDE, 1, True, []
+    stride, dilation, before, cells = BACKBONE_STRIDE, 1, 2, []
     for cell in imagenet_plan(network):
         halves = cell.kind == "reduction" and stride < (network.output_stride or 0)
         cells.append(
-            CellPlan(cell.index, cell.kind, cell.channels, 2 if halves else 1, dilation, reduced)
+            replace(cell, stride=2 if halves else 1, dilation=dilation, stride_before=before)
         )
         stride *= 2 if halves else 1
         if cell.kind == "reduction" and not halves:
             dilation *= 2
-        reduced = halves
+        before = 2 if halves else 1
     return tuple(cells)
 
 
