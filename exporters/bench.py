@@ -10,8 +10,8 @@ from compiler.lower import INPUT
 from datac.documents.build_folder import REFERENCE
 from datac.documents.report import Latency
 from datac.errors import PlatformMissing
-from exporters.build_folder import engine_folders, read_manifest, require_intact
-from exporters.engines import open_engine
+from exporters.build_folder import read_manifest, require_intact
+from exporters.engines import open_engines
 from exporters.measure import measure
 from exporters.reference import load_reference
 from exporters.targets.target import BuildOptions
@@ -32,7 +32,7 @@ def bench(
     require_intact(folder, manifest, (REFERENCE,))
     shape = (1, *manifest.network.input)
     options = BuildOptions(shape, threads=threads)
-    engines = [open_engine(folder, at, manifest, options) for at in engine_folders(folder)]
+    engines = open_engines(folder, manifest, options)
     case = load_reference(folder / REFERENCE).fitting(shape)[0]
     with ExitStack() as stack:
         runners = {e.name: stack.enter_context(e.load()) for e in engines if e.runs}

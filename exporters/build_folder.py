@@ -99,17 +99,19 @@ def require_intact(folder: Path, manifest: Manifest, names: tuple[str, ...]) -> 
             )
 
 
-def engine_folders(folder: Path) -> list[Path]:
-    """The folders of the build's engines, in order of name."""
-    return sorted(path.parent for path in (folder / ENGINES).glob(f"*/{SIDE_CAR}"))
+def engine_folders(folder: Path, manifest: Manifest) -> list[Path]:
+    """The folders of the build's engines, in order of name: those there and those listed."""
+    found = {path.parent for path in (folder / ENGINES).glob(f"*/{SIDE_CAR}")}
+    listed = {(folder / name).parent for name in manifest.files if name.endswith(f"/{SIDE_CAR}")}
+    return sorted(found | listed)
 
 
 def read_side_car(folder: Path, engine: Path, manifest: Manifest) -> SideCar:
     """The side-car of an engine, once every file beside it is what the manifest describes."""
-    names = tuple(
-        path.relative_to(folder).as_posix() for path in sorted(engine.rglob("*")) if path.is_file()
-    )
-    require_intact(folder, manifest, names)
+    place = engine.relative_to(folder).as_posix()
+    listed = {name for name in manifest.files if name.startswith(f"{place}/")}
+    found = {path.relative_to(folder).as_posix() for path in engine.rglob("*") if path.is_file()}
+    require_intact(folder, manifest, tuple(sorted(listed | found)))
     side_car = read_json(engine / SIDE_CAR, SideCar)
     if not (engine / side_car.engine).is_file():
         raise BadInput(f"{engine / side_car.engine} is missing; compile again")

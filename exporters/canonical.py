@@ -43,6 +43,9 @@ def read_weights_file(path: Path) -> Weights:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise BadInput(f"{path} is not a safetensors file ({error})") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        # A type that numpy lacks, such as bfloat16.
+        raise BadInput(f"{path} holds tensors of a type other than float32 ({error})") from error
 
 
 def bound_graph(genotype: Genotype, network: Network, weights: Weights, source: str) -> Graph:

@@ -19,16 +19,15 @@ from datac.documents.report import (
     TargetResult,
     Verdict,
 )
-from datac.errors import PlatformMissing
+from datac.errors import BadInput, PlatformMissing
 from exporters.build_folder import (
-    engine_folders,
     read_build_genotype,
     read_manifest,
     require_intact,
     sha256,
 )
 from exporters.canonical import bound_graph, canonical_graph, canonical_onnx, read_weights_file
-from exporters.engines import Built, open_engine
+from exporters.engines import Built, open_engines
 from exporters.environment import environment
 from exporters.measure import measure
 from exporters.numbers import Numbers, judge_numbers
@@ -73,7 +72,7 @@ def open_subject(folder: Path, manifest: Manifest) -> Subject:
     expected = canonical_onnx(canonical_graph(graph), genotype, network)
     structure = judge_structure(read_onnx(folder / MODEL), expected, genotype, network)
     source = print_model(graph, genotype, network)
-    if not (folder / SOURCE).is_file() or (folder / SOURCE).read_text() != source:
+    if not (folder / SOURCE).is_file() or (folder / SOURCE).read_bytes() != source.encode():
         sentence = f"{SOURCE}: not what datac writes for this genotype"
         structure = structure.model_copy(
             update={"verdict": "fail", "differences": (*structure.differences, sentence)}
@@ -106,7 +105,7 @@ def check(
     manifest = read_manifest(folder)
     subject = open_subject(folder, manifest)
     options = BuildOptions(subject.input_shape, threads=threads)
-    engines = [open_engine(folder, at, manifest, options) for at in engine_folders(folder)]
+    engines = open_engines(folder, manifest, options)
     return judge(subject, engines, data, command=command, progress=progress)
 
 
@@ -152,14 +151,15 @@ def judge_canonical(subject: Subject) -> TargetResult:
     engine = Engine(MODEL, {}, "cpu", {"dynamic": True})
     built = Built(result, subject.folder, engine, options)
     path = subject.folder / MODEL
-    described = {"status": "run", "digest": sha256(path), "size_bytes": path.stat().st_size}
+    described: dict[str, object] = {"digest": sha256(path), "size_bytes": path.stat().st_size}
     try:
         with target.load(subject.folder, engine, options) as runner:
             numbers = judge_numbers(runner, subject.reference, None)
-    except TargetFailed as error:
+    except (TargetFailed, BadInput) as error:
+        # BadInput: a damaged model may refuse the sizes of the reference.
         failed = {"status": "failed", "verdict": "fail", "reason": str(error)}
-        return built.with_result(**failed).result
-    return built.with_result(**described, **_judged(numbers)).result
+        return built.with_result(**described | failed).result
+    return built.with_result(status="run", **described, **_judged(numbers)).result
 
 
 def _load_and_judge(
@@ -211,7 +211,7 @@ def _report(
         verdict = "inconclusive"
     return Report(
         verdict=verdict,
-        name=subject.folder.name,
+        name=subject.folder.resolve().name,
         genotype=subject.genotype,
         genotype_hash=subject.genotype.hash,
         weights=subject.weights,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datac.documents.build_folder import ENGINES, MODEL, SIDE_CAR, Manifest, SideCar
@@ -11,7 +12,7 @@ from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.report import TargetResult
 from datac.output_folder import write_beside
-from exporters.build_folder import read_side_car, sha256
+from exporters.build_folder import engine_folders, read_side_car, sha256
 from exporters.targets import resolve
 from exporters.targets.target import BuildOptions, Engine, Runner, Target, TargetFailed
 
@@ -71,13 +72,19 @@ def build_engine(
     try:
         engine = target.build(folder / MODEL, options, place)
     except TargetFailed as error:
-        place.rmdir() if not any(place.iterdir()) else None
+        shutil.rmtree(place)
         failed = {"status": "failed", "verdict": "fail", "reason": str(error)}
         return Built(result.model_copy(update=failed), place)
     seconds = time.perf_counter() - begin
     _write_side_car(folder, place, genotype, network, options, engine, name)
-    built = Built(result, place, engine, options)
+    built = Built(result, place, engine, _options_of(engine, options))
     return built.with_result(build_seconds=seconds, **_described(target, place, engine))
+
+
+def open_engines(folder: Path, manifest: Manifest, options: BuildOptions) -> list[Built]:
+    """Every engine of a build; see `open_engine`."""
+    places = engine_folders(folder, manifest)
+    return [open_engine(folder, place, manifest, options) for place in places]
 
 
 def open_engine(folder: Path, place: Path, manifest: Manifest, options: BuildOptions) -> Built:
@@ -85,8 +92,17 @@ def open_engine(folder: Path, place: Path, manifest: Manifest, options: BuildOpt
     side_car = read_side_car(folder, place, manifest)
     engine = Engine(side_car.engine, side_car.versions, side_car.device, side_car.options)
     result = TargetResult(target=side_car.target, precision=side_car.precision, status="built")
-    built = Built(result, place, engine, options)
+    built = Built(result, place, engine, _options_of(engine, options))
     return built.with_result(**_described(resolve(side_car.target), place, engine))
+
+
+def _options_of(engine: Engine, options: BuildOptions) -> BuildOptions:
+    """How to load it: where and for which sizes it was built, whatever is asked for today."""
+    return replace(
+        options,
+        device="cuda" if engine.device == "cuda" else "cpu",
+        dynamic_height_width=bool(engine.options.get("dynamic")),
+    )
 
 
 def _described(target: Target, place: Path, engine: Engine) -> dict[str, object]:

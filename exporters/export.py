@@ -110,7 +110,7 @@ def compile_build(build: Path, request: Request) -> Report:
     genotype, network = read_build_genotype(build)
     options = request.options(network)
     wanted = {f"{resolve(name).name}-{options.precision}" for name in request.targets}
-    stay = [at for at in engine_folders(build) if at.name not in wanted]
+    stay = [at for at in engine_folders(build, manifest) if at.name not in wanted]
     for engine in stay:
         open_engine(build, engine, manifest, options)
     with replaced_whole(request.out, "build") as folder:

@@ -45,8 +45,9 @@ def make_reference(
             outputs = exact.run([x])
             cases.append(Case(name, value, {key: y.numpy() for key, y in outputs.items()}))
             for key, y in noisy(x).items():
-                error = (y - outputs[key]).square().mean() / outputs[key].square().mean()
-                squares[key].append(float(error))
+                error = (y - outputs[key]).square().mean()
+                size = outputs[key].square().mean()
+                squares[key].append(float(error / size) if size else 0.0)
     scale = UNIT_FLOAT32 / UNIT_NOISE
     predicted = {key: float(np.sqrt(np.mean(values))) * scale for key, values in squares.items()}
     return Reference(tuple(cases), predicted)

@@ -69,10 +69,11 @@ def load_reference(path: Path) -> Reference:
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise BadInput(f"{path} is larger than 2 GB and is no reference of a build")
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy leaves a file open that it cannot read.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
         return _from_arrays(arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BadInput(
             f"{path} is not the reference of a build ({error}); compile again"
         ) from error

@@ -20,7 +20,7 @@ from datac.datasets.preprocess import (
     resize_image,
     resize_label,
 )
-from datac.documents.network import Network
+from datac.documents.network import Color, Network
 from datac.documents.report import Masks, Metric
 from datac.errors import BadInput
 from exporters.targets.target import Runner
@@ -60,7 +60,8 @@ class LabelledInputs:
         """(1, C, H, W)."""
         how = self.network.preprocessing or published_preprocessing(self.dataset)
         image = resize_image(sample.image, self.network.input[1:])
-        return preprocess(image, how)[None]
+        # The network's input decides the size; `resize` tells users of the file the usual one.
+        return preprocess(image, how.model_copy(update={"resize": None}))[None]
 
     def label(self, sample: Sample) -> Labels | int:
         """(H, W) at the input size, or a class number."""
@@ -109,7 +110,7 @@ def evaluate_runners(
         }
         _count(tallies, answers, label)
         if network.task == "segmentation" and index < PICTURES:
-            masks.append(_picture(sample, answers, label, network))
+            masks.append(_picture(sample, answers, label, inputs))
         if progress is not None:
             progress("metric", (index + 1) / len(inputs.samples))
     metrics = {name: _metric(tally, inputs) for name, tally in tallies.items()}
@@ -141,23 +142,22 @@ def _metric(tally: _Tally, inputs: LabelledInputs) -> Metric:
 
 
 def _picture(
-    sample: Sample, answers: Mapping[str, Labels], label: Labels | int, network: Network
+    sample: Sample, answers: Mapping[str, Labels], label: Labels | int, inputs: LabelledInputs
 ) -> Masks:
-    image = resize_image(sample.image, network.input[1:])
+    image = resize_image(sample.image, inputs.network.input[1:])
+    colors = inputs.dataset.classes.colors
     return Masks(
         sample=sample.name,
         input=_png(image),
-        label=_png(_colored(np.asarray(label), network)),
-        predictions={name: _png(_colored(answer, network)) for name, answer in answers.items()},
+        label=_png(_colored(np.asarray(label), colors)),
+        predictions={name: _png(_colored(answer, colors)) for name, answer in answers.items()},
     )
 
 
-def _colored(labels: Labels, network: Network) -> NDArray[np.uint8]:
+def _colored(labels: Labels, colors: Sequence[Color]) -> NDArray[np.uint8]:
     """(H, W) class numbers → (H, W, 3); a number without a colour is black."""
     table = np.zeros((256, 3), np.uint8)
-    if network.class_info is not None:
-        colors = np.array(network.class_info.colors, np.uint8).reshape(-1, 3)
-        table[: len(colors)] = colors
+    table[: len(colors)] = np.array(colors, np.uint8).reshape(-1, 3)
     return table[labels.astype(np.uint8)]
 
 

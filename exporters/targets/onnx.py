@@ -88,7 +88,11 @@ class CpuRunner:
         """All outputs by name."""
         require_session_shapes(self._session, inputs, self._file)
         names = [output.name for output in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+        try:
+            answers = self._session.run(names, dict(inputs))
+        except runtime_errors() as error:
+            raise TargetFailed(f"ONNX Runtime broke on {self._file}: {one_line(error)}") from error
+        return dict(zip(names, answers, strict=True))
 
     def time_call(self, inputs: Arrays) -> tuple[float, float | None]:
         """Wall time of one call."""
@@ -154,8 +158,9 @@ def runtime_errors() -> tuple[type[Exception], ...]:
 def require_session_shapes(session: Any, inputs: Arrays, file: str) -> None:
     """Refuse inputs of another size in datac's words, before the runtime does it in its own."""
     for expected in session.get_inputs():
-        if expected.name in inputs:
-            require_shape(expected.name, expected.shape, inputs[expected.name].shape, file)
+        if expected.name not in inputs:
+            raise TargetFailed(f"{file} asks for an input {expected.name}, which no network has")
+        require_shape(expected.name, expected.shape, inputs[expected.name].shape, file)
 
 
 def _load_cuda(path: Path, options: BuildOptions) -> Runner:

@@ -121,7 +121,10 @@ class OpenVINORunner:
         for name, shape in self._shapes.items():
             if name in inputs:
                 require_shape(name, shape, inputs[name].shape, self._file)
-        self._request.infer(dict(inputs))
+        try:
+            self._request.infer(dict(inputs))
+        except RuntimeError as error:
+            raise TargetFailed(f"OpenVINO broke on {self._file}: {_reason(error)}") from error
         return {name: np.array(self._request.get_tensor(name).data) for name in self._names}
 
     def time_call(self, inputs: Arrays) -> tuple[float, float | None]:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from datac.errors import BadInput
 from datac.output_folder import write_beside
+from exporters.onnx_file import read_onnx
 from exporters.targets.packages import one_line
 from exporters.targets.target import BuildOptions
 
@@ -38,10 +38,7 @@ def specialise(path: Path, options: BuildOptions) -> onnx.ModelProto:
 
 def read_model(path: Path) -> onnx.ModelProto:
     """The ONNX file, or one sentence on why it is none."""
-    try:
-        return onnx.load(path)
-    except DecodeError as error:
-        raise BadInput(f"{path.name} is not an ONNX file, or a damaged one") from error
+    return read_onnx(path)
 
 
 def write_model(model: onnx.ModelProto, path: Path) -> None:

@@ -5,7 +5,6 @@ One of the two places in this package that import torch.
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import time
 from pathlib import Path
@@ -61,14 +60,13 @@ class Torch:
     def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:
         """Run `model.py`, if it is to the letter what datac writes for its genotype."""
         require(self.missing_to_run())
-        _refuse_foreign_source(folder)
-        return TorchRunner(folder, folder / engine.file, options)
+        return TorchRunner(_own_source(folder), folder / engine.file, options)
 
 
 class TorchRunner:
     """`model.Network` in inference mode."""
 
-    def __init__(self, folder: Path, weights: Path, options: BuildOptions) -> None:
+    def __init__(self, source: str, weights: Path, options: BuildOptions) -> None:
         import torch
 
         if options.device == "cuda" and not torch.cuda.is_available():
@@ -77,7 +75,7 @@ class TorchRunner:
             )
         self.device: str = options.device
         self.threads: int | None = options.threads or torch.get_num_threads()
-        self._network: Any = _import(folder / SOURCE).load(weights).to(options.device)
+        self._network: Any = _execute(source).load(weights).to(options.device)
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
         """The logits."""
@@ -148,22 +146,24 @@ class _threads:  # noqa: N801 — used like a function
             torch.set_num_threads(self._before)
 
 
-def _refuse_foreign_source(folder: Path) -> None:
+def _own_source(folder: Path) -> str:
+    """The text of `model.py`, written anew from its genotype; BadInput if the file differs.
+
+    The text is what runs, not the file: that could change in between, or have a `__pycache__`.
+    """
     genotype = read_json(folder / GENOTYPE, Genotype)
     if genotype.network is None:
         raise BadInput(f"{folder / GENOTYPE} names no network; compile again")
     expected = print_model(lower(genotype, genotype.network), genotype, genotype.network)
-    if (folder / SOURCE).read_text() != expected:
+    if (folder / SOURCE).read_bytes() != expected.encode():
         raise BadInput(
             f"{folder / SOURCE} is not what this datac writes for its genotype and is not run; "
             "compile again"
         )
+    return expected
 
 
-def _import(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("datac_model", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def _execute(source: str) -> ModuleType:
+    module = ModuleType("datac_model")
+    exec(compile(source, SOURCE, "exec"), module.__dict__)
     return module

@@ -1,0 +1,112 @@
+"""Digests, manifest and side-cars on disk."""
+
+import json
+from hashlib import sha256
+
+import pytest
+
+from datac.documents.build_folder import Manifest
+from datac.documents.read import read_json
+from datac.errors import BadInput
+from exporters.build_folder import (
+    engine_folders,
+    read_build_genotype,
+    read_manifest,
+    read_side_car,
+    require_intact,
+    write_manifest,
+)
+from exporters.build_folder import sha256 as digest_of
+
+
+def test_a_digest_is_that_of_the_bytes(tmp_path):
+    for content in (b"", b"datac", bytes(3_000_000)):
+        (tmp_path / "file").write_bytes(content)
+        assert digest_of(tmp_path / "file") == sha256(content).hexdigest()
+
+
+def test_a_manifest_lists_what_is_there_but_not_itself(tmp_path, genotype, networks):
+    for name in ("model.onnx", "report.json", "report.html", "engines/trt-f32/engine.plan"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    write_manifest(tmp_path, genotype, networks.classification, "given")
+    manifest = read_manifest(tmp_path)
+    assert set(manifest.files) == {"model.onnx", "engines/trt-f32/engine.plan"}
+    assert manifest.files["engines/trt-f32/engine.plan"].made_from == ("model.onnx",)
+    assert (manifest.genotype_hash, manifest.weights) == (genotype.hash, "given")
+    assert manifest.network == networks.classification
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"schema": "datac.manifest/9"}', "\0"])
+def test_a_broken_manifest_is_bad_input(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(BadInput, match=r"manifest\.json"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../b"])
+def test_a_manifest_that_points_outside_is_bad_input(build, name):
+    manifest = json.loads((build / "manifest.json").read_text())
+    manifest["files"][name] = manifest["files"]["model.onnx"]
+    (build / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BadInput, match=r"manifest\.json"):
+        read_manifest(build)
+
+
+def test_intact_means_listed_there_and_of_that_digest(build):
+    manifest = read_manifest(build)
+    require_intact(build, manifest, tuple(manifest.files))
+    with pytest.raises(BadInput, match=r"extra is not listed in manifest\.json"):
+        require_intact(build, manifest, ("extra",))
+    (build / "model.onnx").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"model\.onnx is not the file that manifest\.json desc"):
+        require_intact(build, manifest, ("model.py", "model.onnx"))
+    (build / "model.onnx").unlink()
+    with pytest.raises(BadInput, match=r"model\.onnx is missing"):
+        require_intact(build, manifest, ("model.onnx",))
+
+
+def test_engines_are_those_there_and_those_listed(build):
+    manifest = read_manifest(build)
+    names = ["onnx-f32", "openvino-f32", "torch-f32"]
+    assert [path.name for path in engine_folders(build, manifest)] == names
+    (build / "engines/openvino-f32/engine.json").unlink()
+    (build / "engines/not-an-engine").mkdir()
+    assert [path.name for path in engine_folders(build, manifest)] == names
+
+
+def test_a_side_car_is_read_once_its_files_are_intact(build):
+    manifest, place = read_manifest(build), build / "engines/onnx-f32"
+    assert read_side_car(build, place, manifest).target == "onnx"
+    (place / "notes.txt").write_text("mine")
+    with pytest.raises(BadInput, match=r"notes\.txt is not listed"):
+        read_side_car(build, place, manifest)
+
+
+def edit_side_car(build, update_manifest, **changes):
+    name = "engines/onnx-f32/engine.json"
+    side_car = json.loads((build / name).read_text())
+    (build / name).write_text(json.dumps(side_car | changes))
+    update_manifest(build, name)
+    return read_json(build / "manifest.json", Manifest), build / "engines/onnx-f32"
+
+
+@pytest.mark.parametrize("engine", ["../../model.onnx", "/dev/zero", ""])
+def test_a_side_car_names_a_file_beside_it(build, update_manifest, engine):
+    manifest, place = edit_side_car(build, update_manifest, engine=engine)
+    with pytest.raises(BadInput, match=r"engine\.json"):
+        read_side_car(build, place, manifest)
+
+
+def test_a_side_car_may_not_name_what_is_not_there(build, update_manifest):
+    manifest, place = edit_side_car(build, update_manifest, engine="absent.plan")
+    with pytest.raises(BadInput, match=r"absent\.plan is missing"):
+        read_side_car(build, place, manifest)
+
+
+def test_the_genotype_of_a_build_names_its_network(build, genotype, networks):
+    read, network = read_build_genotype(build)
+    assert (read.hash, network) == (genotype.hash, networks.classification)
+    (build / "genotype.json").write_text(genotype.to_json())
+    with pytest.raises(BadInput, match="names no network"):
+        read_build_genotype(build)
