@@ -56,7 +56,7 @@ class TrainResult(Document):
     dataset: str
     dataset_digest: str
     device: str
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default={})
 
     @model_validator(mode="after")
     def _best_is_best(self) -> Self:

@@ -1,0 +1,156 @@
+"""The alternating optimisation: an architecture step, then a weight step, on one mini-batch each.
+
+First-order bilevel, as the authors' code does it: the architecture learns on its own half of the
+training data with the weights as they are, then the weights learn on the other half.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from datac.documents.genotype import Aggregation, CellKind
+from datac.documents.network import Network
+from searcher.augment import Batch
+from searcher.evaluate import loss_for
+from searcher.gumbel import temperature
+from searcher.methods import Method
+from searcher.recipes import SearchRecipe
+from searcher.supernet import Mixture, Supernet, batch_statistics
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an optimisation is made of.
+
+    steps: mini-batches in the whole search. warm_up: how many at the start have no architecture
+    step.
+    """
+
+    network: Network
+    method: Method
+    recipe: SearchRecipe
+    aggregation: Aggregation
+    seed: int
+    steps: int
+    warm_up: int = 0
+
+    @property
+    def architecture_steps(self) -> int:
+        """Mini-batches with both steps."""
+        return self.steps - self.warm_up
+
+    def temperature(self, step: int) -> float:
+        """τ of the architecture step of a mini-batch."""
+        return temperature(step - self.warm_up, self.architecture_steps, *self.recipe.temperature)
+
+
+class Alternation:
+    """Supernet, logits, both optimisers and the generator: all that a step changes.
+
+    The logits and the generator stay on the host: what a step runs is known without waiting for
+    the device. Only the end of an architecture step waits, for the gradient of the logits.
+    """
+
+    def __init__(self, setting: Setting, fabric: Fabric) -> None:
+        recipe = setting.recipe
+        self.setting, self.fabric, self.step = setting, fabric, 0
+        torch.manual_seed(setting.seed)  # initial weights, and dropout in the head
+        self.generator = torch.Generator().manual_seed(setting.seed)
+        supernet = Supernet(setting.network, setting.method.layout, setting.aggregation)
+        supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.supernet = supernet.to(fabric.device).train()
+        self.logits = setting.method.initial_logits(self.generator)
+        self.loss = loss_for(setting.network.task)
+        self.weight_optimizer = torch.optim.SGD(
+            self.supernet.parameters(),
+            lr=recipe.weight_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+        self.architecture_optimizer = torch.optim.Adam(
+            list(self.logits.values()),
+            lr=recipe.architecture_rate_for(setting.architecture_steps),
+            betas=recipe.architecture_betas,
+            weight_decay=recipe.architecture_decay,
+        )
+
+    def architecture_step(self, batch: Batch) -> Tensor:
+        """Move the logits. Returns the loss, detached.
+
+        The weights and the running statistics of the batch norms stay as they are.
+        """
+        tau = self.setting.temperature(self.step)
+        device = self.fabric.device
+        mixtures = self.setting.method.for_architecture(self.logits, self.generator, tau, device)
+        with batch_statistics(self.supernet):
+            loss = self._loss(batch, mixtures)
+        # Not backward(): the gradients of the weights are not needed, and this leaves them out.
+        # A code of the normal cells that reads no reduction cell leaves their logits out.
+        logits = list(self.logits.values())
+        gradients = torch.autograd.grad(loss, logits, allow_unused=True, materialize_grads=True)
+        for values, gradient in zip(logits, gradients, strict=True):
+            values.grad = gradient
+        self.architecture_optimizer.step()
+        return loss.detach()
+
+    def weight_step(self, batch: Batch) -> tuple[Tensor, dict[CellKind, Tensor]]:
+        """Move the weights of the paths that a draw selected. Returns the loss and the codes.
+
+        Paths that were not selected have no gradient, so neither momentum nor decay moves them.
+        Ends the mini-batch.
+        """
+        recipe = self.setting.recipe
+        codes = self.setting.method.for_weights(self.logits, self.generator)
+        for group in self.weight_optimizer.param_groups:
+            group["lr"] = cosine(
+                recipe.weight_rate, recipe.last_weight_rate, self.step, self.setting.steps
+            )
+        self.weight_optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(batch, {kind: Mixture(code) for kind, code in codes.items()})
+        self.fabric.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), recipe.clip_norm)
+        self.weight_optimizer.step()
+        self.step += 1
+        return loss.detach(), codes
+
+    def _loss(self, batch: Batch, mixtures: Mapping[CellKind, Mixture]) -> Tensor:
+        images = batch.images.to(self.fabric.device, non_blocking=True)
+        labels = batch.labels.to(self.fabric.device, non_blocking=True)
+        with self.fabric.autocast():
+            return self.loss(self.supernet(images, mixtures), labels)
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            "step": self.step,
+            "supernet": self.supernet.state_dict(),
+            "logits": {kind: values.detach() for kind, values in self.logits.items()},
+            "weight_optimizer": self.weight_optimizer.state_dict(),
+            "architecture_optimizer": self.architecture_optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """What `state` gave."""
+        self.step = state["step"]
+        self.supernet.load_state_dict(state["supernet"])
+        with torch.no_grad():
+            for kind, values in self.logits.items():
+                values.copy_(state["logits"][kind])
+        self.weight_optimizer.load_state_dict(state["weight_optimizer"])
+        self.architecture_optimizer.load_state_dict(state["architecture_optimizer"])
+        self.generator.set_state(state["generator"])
+
+
+def cosine(first: float, last: float, step: int, steps: int) -> float:
+    """From `first` at step 0 to `last` at step `steps`."""
+    return last + (first - last) * (1 + math.cos(math.pi * step / max(steps, 1))) / 2

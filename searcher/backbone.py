@@ -1,0 +1,74 @@
+"""A child on the backbone of another: stem and cells strictly, the head fresh.
+
+The output stride changes no tensor of the cells (`compiler.candidates.factorized_reduce`), so what
+was trained at stride 32 fits every other, as in DeepLab.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compiler.graph import Weights
+from compiler.lower import lower
+from compiler.weights import check_weights
+from datac.documents.build_folder import GENOTYPE, WEIGHTS
+from datac.documents.genotype import Genotype
+from datac.documents.network import Network
+from datac.documents.read import read_json
+from datac.errors import BadInput
+from searcher.weights_file import read_weights_file
+
+
+def backbone(child: Path, genotype: Genotype, network: Network) -> Weights:
+    """The weights of stem and cells for `network`.
+
+    Raises BadInput where the child's cells, stem, channels or number of cells are others, or
+    where its files are damaged.
+    """
+    theirs = read_json(child / GENOTYPE, Genotype)
+    if theirs.network is None:
+        raise BadInput(f"{child / GENOTYPE}: says no network; --backbone takes a trained child")
+    _check_cells(child, theirs, genotype)
+    _check_sizes(child, theirs.network, network)
+    source = child / WEIGHTS
+    weights = read_weights_file(source)
+    shapes = {
+        name: spec.shape for name, spec in lower(theirs, theirs.network).weight_specs().items()
+    }
+    check_weights(shapes, weights, str(source))
+    wanted = {
+        name: spec.shape
+        for name, spec in lower(genotype, network).weight_specs().items()
+        if _is_backbone(name)
+    }
+    carried = {name: array for name, array in weights.items() if _is_backbone(name)}
+    check_weights(wanted, carried, str(source))
+    return carried
+
+
+def _check_cells(child: Path, theirs: Genotype, genotype: Genotype) -> None:
+    if theirs.hash != genotype.hash:
+        raise BadInput(
+            f"{child} was trained with other cells ({theirs.hash[:12]}, not {genotype.hash[:12]}); "
+            f"give {child / GENOTYPE} as the genotype"
+        )
+
+
+def _check_sizes(child: Path, theirs: Network, network: Network) -> None:
+    for whose, one in ((f"{child} has", theirs), ("the network to train has", network)):
+        if one.skeleton == "cifar":
+            raise BadInput(
+                f"{whose} the stem of the cifar network, which no other network shares; train the "
+                "backbone with datac train --network imagenet"
+            )
+    for option in ("channels", "cells"):
+        has, wanted = getattr(theirs, option), getattr(network, option)
+        if has != wanted:
+            raise BadInput(
+                f"{child} has {has} {option}, the network to train has {wanted}; give "
+                f"--{option} {has}"
+            )
+
+
+def _is_backbone(name: str) -> bool:
+    return name.startswith(("stem.", "cell"))

@@ -1,0 +1,114 @@
+"""Loss, and what a module is worth on a validation split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+
+from datac.documents.network import Task
+from searcher.augment import IGNORED, Batches
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(logits, labels) → the mean over what counts."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`accuracy` is the share of samples, or of pixels, that are right.
+
+    `miou` and `per_class_iou` (segmentation) are over the classes that stand in a label or a
+    prediction, as in `datac.datasets.confusion`.
+    """
+
+    task: Task
+    loss: float
+    accuracy: float
+    miou: float | None = None
+    per_class_iou: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def metric(self) -> float:
+        """The number that decides which weights are best: mIoU, or accuracy."""
+        return self.accuracy if self.miou is None else self.miou
+
+    @property
+    def metric_name(self) -> str:
+        """What that number is called."""
+        return "accuracy" if self.miou is None else "miou"
+
+
+def loss_for(task: Task, ignore_index: int = IGNORED, label_smoothing: float = 0.0) -> Loss:
+    """Cross-entropy. (N, K) and (N,), or (N, K, H, W) and (N, H, W).
+
+    A batch in which nothing counts gives 0, not NaN: padding alone can fill a small batch.
+    """
+    del task  # the same function serves both
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        total = functional.cross_entropy(
+            logits.float(),
+            labels,
+            ignore_index=ignore_index,
+            label_smoothing=label_smoothing,
+            reduction="sum",
+        )
+        return total / (labels != ignore_index).sum().clamp(min=1)
+
+    return loss
+
+
+def evaluate(module: nn.Module, batches: Batches, classes: int, task: Task) -> Evaluation:
+    """The module in eval mode over all of `batches`, wherever the module is; its mode is kept."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.inference_mode():
+            return _measure(module, batches, classes, task)
+    finally:
+        module.train(training)
+
+
+def _measure(module: nn.Module, batches: Batches, classes: int, task: Task) -> Evaluation:
+    device = next(module.parameters()).device
+    accuracy = MulticlassAccuracy(classes, average="micro", ignore_index=IGNORED).to(device)
+    # A class that occurs nowhere shall be NaN, or it would count as 0 among the classes' own.
+    ious = MulticlassJaccardIndex(
+        classes, average=None, ignore_index=IGNORED, zero_division=math.nan
+    ).to(device)
+    loss, losses, count = loss_for(task), torch.zeros((), device=device), 0
+    for batch in batches.epoch(0):
+        labels = batch.labels.to(device)
+        logits = main_output(module(batch.images.to(device)))
+        losses += loss(logits, labels) * len(labels)
+        count += len(labels)
+        predicted = logits.argmax(1)
+        accuracy.update(predicted, labels)
+        if task == "segmentation":
+            ious.update(predicted, labels)
+    found = {} if task == "classification" else _known(ious.compute())
+    return Evaluation(
+        task,
+        float(losses) / max(count, 1),
+        float(accuracy.compute()),
+        sum(found.values()) / len(found) if found else _nothing(task),
+        found,
+    )
+
+
+def main_output(result: Tensor | dict[str, Tensor]) -> Tensor:
+    """The logits of a module that may have an auxiliary head."""
+    return result["logits"] if isinstance(result, dict) else result
+
+
+def _known(ious: Tensor) -> dict[int, float]:
+    return {number: value for number, value in enumerate(ious.tolist()) if not math.isnan(value)}
+
+
+def _nothing(task: Task) -> float | None:
+    return math.nan if task == "segmentation" else None

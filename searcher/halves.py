@@ -1,0 +1,113 @@
+"""The training data in two halves: one for the weights, one for the architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+
+from datac.datasets.dataset import Dataset, Sample
+from datac.datasets.preprocess import published_preprocessing
+from datac.documents.network import Network
+from datac.errors import BadInput
+from searcher.augment import Augmentation, Batches
+from searcher.recipes import SearchRecipe
+
+STREAM = 1 << 32
+"""Seeds are below it: with it added, the two halves are shuffled and altered independently."""
+
+
+@dataclass(frozen=True)
+class Part(Sequence[Sample]):
+    """Some samples of a split, in the order of `indices`; indexing loads one."""
+
+    source: Sequence[Sample]
+    indices: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        if isinstance(index, slice):
+            return Part(self.source, self.indices[index])
+        return self.source[self.indices[index]]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Batches of both halves and of the validation split. steps: in an epoch.
+
+    validation: None where one sample is all there is, since a code is validated by the
+    statistics of the batch.
+    """
+
+    weights: Batches
+    architecture: Batches
+    validation: Batches | None
+    steps: int
+
+
+def split_in_halves(dataset: Dataset, network: Network, recipe: SearchRecipe, seed: int) -> Splits:
+    """A random half each, the same for the same seed; what is odd goes to the weights.
+
+    Loads a batch of each, so that damaged data is refused before anything is written.
+    """
+    train, val = dataset.splits["train"], dataset.splits["val"]
+    half = len(train) // 2
+    if half < recipe.batch_size:
+        raise BadInput(
+            f"{dataset.name}: half of its {len(train)} training samples are fewer than a batch of "
+            f"{recipe.batch_size}; give a --batch-size of {half} or less"
+            if half > 1
+            else f"{dataset.name}: {len(train)} training samples cannot be halved into batches"
+        )
+    order = np.random.default_rng(seed).permutation(len(train))
+    first, second = sorted(order[half:].tolist()), sorted(order[:half].tolist())
+    weights = _batches(Part(train, tuple(first)), dataset, network, recipe, seed)
+    architecture = _batches(Part(train, tuple(second)), dataset, network, recipe, seed + STREAM)
+    validation = _validation(val, dataset, network, recipe)
+    for batches in filter(None, (weights, architecture, validation)):
+        next(batches.epoch(0))
+    steps = min(len(weights), len(architecture), recipe.longest_epoch or len(weights))
+    return Splits(weights, architecture, validation, steps)
+
+
+def _validation(
+    val: Sequence[Sample], dataset: Dataset, network: Network, recipe: SearchRecipe
+) -> Batches | None:
+    """Samples from all over the split, in whole batches."""
+    if len(val) < 2:
+        return None
+    count = min(recipe.validation_samples, len(val))
+    indices = np.linspace(0, len(val) - 1, count).round().astype(int)
+    part = Part(val, tuple(indices.tolist()))
+    return _batches(part, dataset, network, recipe, 0, augment=False)
+
+
+def _batches(
+    part: Part,
+    dataset: Dataset,
+    network: Network,
+    recipe: SearchRecipe,
+    seed: int,
+    *,
+    augment: bool = True,
+) -> Batches:
+    return Batches(
+        part,
+        task=dataset.task,
+        preprocessing=network.preprocessing or published_preprocessing(dataset),
+        size=(network.input[1], network.input[2]),
+        batch_size=recipe.batch_size,
+        seed=seed,
+        augment=augment,
+        ignore_index=dataset.classes.ignore_index,
+        classes=network.classes,
+        augmentation=Augmentation(),
+    )

@@ -1,0 +1,46 @@
+"""What a search asks of a method."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from datac.documents.genotype import CellKind
+from searcher.derive import Derived
+from searcher.gumbel import Layout
+from searcher.supernet import Mixture
+
+Logits = dict[CellKind, Tensor]
+"""(G, n) for each kind of cell, on the host; see `Layout`."""
+
+Codes = dict[CellKind, Tensor]
+"""(G, n) bool for each kind of cell, on the host."""
+
+
+class Method(Protocol):
+    """Stateless: everything that changes is in the logits and the generator.
+
+    The logits stay on the host, where codes are drawn; only their weights travel to the device.
+    """
+
+    @property
+    def layout(self) -> Layout:
+        """What each logit stands for."""
+
+    def initial_logits(self, generator: torch.Generator) -> Logits:
+        """Where the search starts."""
+
+    def for_architecture(
+        self,
+        logits: Logits,
+        generator: torch.Generator,
+        temperature: float,
+        device: torch.device,
+    ) -> dict[CellKind, Mixture]:
+        """What an architecture step runs, with the gradient of the logits."""
+
+    def for_weights(self, logits: Logits, generator: torch.Generator) -> Codes:
+        """The paths that a weight step runs."""
+
+    def derive(self, logits: Logits) -> Derived:
+        """The cells that the logits stand for."""

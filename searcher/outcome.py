@@ -1,0 +1,100 @@
+"""The files that a finished search leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from torch import Tensor
+
+import datac
+from datac.datasets.dataset import Dataset
+from datac.documents.genotype import Provenance
+from datac.documents.network import Network
+from datac.documents.search_result import Option, SearchResult
+from datac.documents.search_space import SearchSpace
+from datac.output_folder import mark, write_beside
+from searcher.derive import Derived
+from searcher.gumbel import Layout
+from searcher.weights_file import write_weights_file
+
+GENOTYPE = "genotype.json"
+RESULT = "search_result.json"
+SUPERNET = "supernet.safetensors"
+
+PACKAGES = ("torch", "lightning", "kornia", "numpy")
+"""Those that can change what a search finds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a search found. network: the child's."""
+
+    dataset: Dataset
+    network: Network
+    layout: Layout
+    derived: Derived
+    supernet: Mapping[str, Tensor]
+    method: str
+    draws: int
+    seed: int
+    epochs: int
+    steps: int
+    seconds: float
+    device: str
+    metrics: dict[str, float]
+    given: dict[str, Option]
+
+    def result(self) -> SearchResult:
+        """The document."""
+        provenance = Provenance(
+            method=self.method,
+            draws=self.draws,
+            seed=self.seed,
+            dataset=self.dataset.name,
+            dataset_digest=self.dataset.digest,
+            versions=versions(),
+        )
+        return SearchResult(
+            genotype=self.derived.genotype(self.network, provenance),
+            space=SearchSpace(candidates=self.layout.candidates, nodes=self.layout.nodes),
+            method=self.method,
+            granularity=self.layout.granularity,
+            draws=self.draws,
+            distributions=self.derived.distributions,
+            epochs=self.epochs,
+            steps=self.steps,
+            seconds=self.seconds,
+            seed=self.seed,
+            dataset=self.dataset.name,
+            dataset_digest=self.dataset.digest,
+            device=self.device,
+            metrics=self.metrics,
+            options=self.given,
+            versions=versions(),
+        )
+
+
+def write_outcome(outcome: Outcome, folder: Path, copy_to: Path | None) -> SearchResult:
+    """Write weights, result and genotype, and mark the folder as finished; the copy comes last."""
+    result = outcome.result()
+    write_weights_file(folder / SUPERNET, outcome.supernet)
+    write_beside(folder / RESULT, result.to_json())
+    write_beside(folder / GENOTYPE, result.genotype.to_json())
+    mark(folder, "run", finished=True)
+    if copy_to is not None:
+        write_beside(copy_to, result.genotype.to_json())
+    return result
+
+
+def versions() -> dict[str, str]:
+    """Of datac and of what its searches depend on."""
+    found = {"datac": datac.__version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # installed under another name, or from a folder
+            continue
+    return found

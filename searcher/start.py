@@ -1,0 +1,65 @@
+"""What a child's weights begin as: from scratch, a supernet's, or the backbone of another child."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from datac.documents.genotype import Genotype
+from datac.documents.network import Network
+from datac.documents.train_result import Start as Kind
+from datac.errors import BadInput
+from searcher.backbone import backbone
+from searcher.inherit import inherit
+from searcher.outcome import SUPERNET
+from searcher.weights_file import read_weights_file
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """`weights` by the child's names; what they leave out begins as torch draws it.
+
+    `source`: the folder they came from. `dropped`: tensors there that have no counterpart here.
+    """
+
+    kind: Kind = "scratch"
+    source: Path | None = None
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+
+    def apply(self, module: nn.Module) -> None:
+        """Copy the weights in; names and shapes were checked when they were read."""
+        module.load_state_dict({**module.state_dict(), **self.weights})
+
+
+def start_from(genotype: Genotype, network: Network, run: Path | None, child: Path | None) -> Start:
+    """The start that the command line asks for; BadInput where the weights do not fit."""
+    if run is not None and child is not None:
+        raise BadInput("both --inherit and --backbone were given; choose one")
+    if run is not None:
+        return _from_supernet(genotype, network, run)
+    if child is not None:
+        return Start("backbone", child, _tensors(backbone(child, genotype, network)))
+    return Start()
+
+
+def _from_supernet(genotype: Genotype, network: Network, run: Path) -> Start:
+    path = run / SUPERNET
+    if not path.is_file():
+        raise BadInput(
+            f"{run}: there is no {SUPERNET}, which a finished search leaves; give --inherit the "
+            "folder that datac search wrote"
+        )
+    try:
+        weights, dropped = inherit(_tensors(read_weights_file(path)), genotype, network)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
+    return Start("supernet", run, weights, tuple(dropped))
+
+
+def _tensors(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in weights.items()}
