@@ -44,7 +44,7 @@ def state_of(folder: Path) -> tuple[str, bool] | None:
     try:
         record = json.loads((folder / MARKER).read_text())
         return str(record["kind"]), bool(record["finished"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -86,6 +86,7 @@ def replaced_whole(folder: Path, kind: Kind) -> Iterator[Path]:
     When it does not, the old folder is as it was, and nothing is left beside it.
     """
     check_replaceable(folder, kind)
+    folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(4)
     fresh = folder.with_name(f".{folder.name}.{token}.new")
@@ -107,8 +108,16 @@ def replaced_whole(folder: Path, kind: Kind) -> Iterator[Path]:
 
 
 def _occupied(folder: Path) -> bool:
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder} is a file; name a folder")
+    """Whether something is in it. BadInput where it can be no output at all.
+
+    The folder that one stands in cannot be replaced: one would stand in the old one afterwards.
+    """
+    here = Path.cwd()
+    if folder.resolve() in (here, *here.parents):
+        raise BadInput(f"{folder} is where you are; name a folder below it")
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise BadInput(f"{path} is a file; name a folder")
     return folder.exists() and any(folder.iterdir())
 
 

@@ -12,7 +12,8 @@ from datac.documents.report import Latency
 
 def latency_table(results: Mapping[str, Latency]) -> Table:
     """One row an engine."""
-    table = Table("engine", "median ms", "p90", "p99", "spread", "threads", "device", "")
+    titles = ("engine", "median ms", "p90", "p99", "spread", "threads", "device", "")
+    table = Table(*titles, box=None, pad_edge=False)  # so that it fits into 80 columns
     for name, latency in results.items():
         table.add_row(
             name,

@@ -1,0 +1,110 @@
+"""`datac check`: the gate for CI."""
+
+import json
+
+import onnx
+import pytest
+
+from datac.cli import run
+from datac.documents.report import Report
+
+CHECK = ("check", "build", "--threads", "1")
+
+
+def overwrite_digest(folder, name):
+    from hashlib import sha256
+
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][name]["sha256"] = sha256((folder / name).read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def damage(folder):
+    """A max pooling of one path pads on one side only; the manifest is made to agree."""
+    model = onnx.load(folder / "model.onnx")
+    pool = next(node for node in model.graph.node if node.op_type == "MaxPool")
+    pads = next(attribute for attribute in pool.attribute if attribute.name == "pads")
+    pads.ints[:] = [0, 0, 2, 2]
+    onnx.save(model, folder / "model.onnx")
+    overwrite_digest(folder, "model.onnx")
+    return pool.name.rpartition("/")[0]
+
+
+def test_a_sound_build_passes_and_is_not_touched(build, capsys):
+    before = {path: path.stat().st_mtime_ns for path in build.rglob("*")}
+    assert run([*CHECK]) == 0
+    assert "PASS" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in build.rglob("*")} == before
+
+
+def test_json_is_the_report_and_nothing_else(build, capsys):
+    assert run([*CHECK, "--json"]) == 0
+    report = Report.model_validate_json(capsys.readouterr().out)
+    assert report.verdict == "pass"
+    assert report.name == "build"
+    assert all(target.latency_ms is None for target in report.targets)
+
+
+def test_it_runs_without_torch(build, without_torch):
+    done = without_torch(*CHECK, "--json")
+    assert done.returncode == 0, done.stderr
+    report = Report.model_validate_json(done.stdout)
+    results = {result.target: result for result in report.targets}
+    assert (results["onnx"].status, results["onnx"].verdict) == ("run", "pass")
+    assert (results["torch"].status, results["torch"].verdict) == ("built", None)
+    assert "datac[search]" in results["torch"].reason
+
+
+def test_a_damaged_model_is_1_and_the_path_is_named(build, capsys):
+    path = damage(build)
+    assert run([*CHECK]) == 1
+    output = " ".join(capsys.readouterr().out.split())
+    assert output.startswith("FAIL")
+    assert path in output
+    assert run([*CHECK, "--json"]) == 1
+    differences = Report.model_validate_json(capsys.readouterr().out).structure.differences
+    assert any(path in difference for difference in differences)
+
+
+@pytest.mark.parametrize(
+    "name", ["engines/onnx-f32/model.onnx", "weights.safetensors", "genotype.json", "manifest.json"]
+)
+def test_a_touched_file_is_2(build, capsys, name):
+    with (build / name).open("ab") as file:
+        file.write(b"\0")
+    assert run([*CHECK]) == 2
+    captured = capsys.readouterr()
+    assert name in captured.err.splitlines()[-1]
+    assert not captured.out
+
+
+def test_bad_input_goes_before_a_failed_gate(build):
+    damage(build)
+    (build / "engines/torch-f32/model.py").write_text("import this\n")
+    assert run([*CHECK]) == 2
+
+
+@pytest.mark.parametrize("name", ["absent", "empty", "file"])
+def test_what_is_no_build_is_2(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    assert run(["check", name]) == 2
+    assert f"{name} is not a build" in capsys.readouterr().err
+
+
+def test_data_that_does_not_fit_is_2(build, capsys):
+    assert run([*CHECK, "--data", "shapes"]) == 2
+    assert "labelled for segmentation" in capsys.readouterr().err
+
+
+def test_without_any_runtime_it_is_3(build, monkeypatch, capsys):
+    from exporters.targets.onnx import OnnxRuntime
+    from exporters.targets.openvino import OpenVINO
+    from exporters.targets.target import Missing
+    from exporters.targets.torch import Torch
+
+    for target in (OnnxRuntime, OpenVINO, Torch):
+        monkeypatch.setattr(target, "missing", lambda self: Missing("it is absent", "get it"))
+    assert run([*CHECK, "--json"]) == 3
+    assert Report.model_validate_json(capsys.readouterr().out).verdict == "inconclusive"

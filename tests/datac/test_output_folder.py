@@ -1,0 +1,247 @@
+"""Which folders datac replaces, resumes and refuses, and what a failure leaves behind."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from datac import output_folder
+from datac.errors import BadInput
+from datac.output_folder import (
+    MARKER,
+    check_replaceable,
+    mark,
+    prepare,
+    replaced_whole,
+    state_of,
+    write_beside,
+)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def made(folder):
+    """made(kind, finished): a folder of datac's with a file in it."""
+
+    def make(kind, finished):
+        folder.mkdir()
+        mark(folder, kind, finished=finished)
+        (folder / "old").write_text("old")
+        return folder
+
+    return make
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---- write_beside ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", ["text, ü", b"\x00\xff"])
+def test_a_file_is_written_and_nothing_beside_it(tmp_path, content):
+    path = tmp_path / "file"
+    path.write_text("before")
+    write_beside(path, content)
+    assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_text("before")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(output_folder.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_beside(path, "after")
+    assert path.read_text() == "before"
+    assert names(tmp_path) == ["file"]
+
+
+# ---- the marker --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_marker_says_kind_and_whether_it_is_finished(made, finished):
+    assert state_of(made("run", finished)) == ("run", finished)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"kind": "run"}', "\0", "[" * 100_000])
+def test_a_broken_marker_is_none(folder, content):
+    folder.mkdir()
+    (folder / MARKER).write_text(content)
+    assert state_of(folder) is None
+    with pytest.raises(BadInput, match="was not written by datac"):
+        check_replaceable(folder, "run")
+
+
+# ---- prepare: runs and children ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_new_or_empty_folder_is_begun(folder, exists):
+    if exists:
+        folder.mkdir()
+    assert prepare(folder, "run") is False
+    assert state_of(folder) == ("run", False)
+
+
+def test_parents_are_made(folder):
+    prepare(folder / "a" / "b", "child")
+    assert state_of(folder / "a" / "b") == ("child", False)
+
+
+def test_there_must_be_something_to_resume(folder):
+    with pytest.raises(BadInput, match="nothing to resume"):
+        prepare(folder, "run", resume=True)
+    assert not folder.exists()
+
+
+def test_an_unfinished_folder_needs_a_word(made):
+    folder = made("run", False)
+    with pytest.raises(BadInput, match="unfinished run; give --resume or --restart"):
+        prepare(folder, "run")
+    assert names(folder) == [MARKER, "old"]
+
+
+def test_resume_goes_on_with_what_is_there(made):
+    folder = made("run", False)
+    assert prepare(folder, "run", resume=True) is True
+    assert names(folder) == [MARKER, "old"]
+
+
+def test_restart_begins_anew(made):
+    folder = made("run", False)
+    assert prepare(folder, "run", restart=True) is False
+    assert names(folder) == [MARKER]
+    assert state_of(folder) == ("run", False)
+
+
+def test_a_finished_folder_is_replaced(made):
+    folder = made("child", True)
+    assert prepare(folder, "child") is False
+    assert names(folder) == [MARKER]
+    assert state_of(folder) == ("child", False)
+
+
+def test_a_finished_folder_is_not_resumed(made):
+    folder = made("child", True)
+    with pytest.raises(BadInput, match="is finished; leave out --resume"):
+        prepare(folder, "child", resume=True)
+    assert names(folder) == [MARKER, "old"]
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"restart": True}])
+def test_another_kind_and_foreign_folders_are_refused(made, options):
+    folder = made("build", True)
+    with pytest.raises(BadInput, match="holds a build, not a run"):
+        prepare(folder, "run", **options)
+    (folder / MARKER).unlink()
+    with pytest.raises(BadInput, match="was not written by datac and is not empty"):
+        prepare(folder, "run", **options)
+    assert names(folder) == ["old"]
+
+
+@pytest.mark.parametrize("below", ["", "deeper", "deeper/still"])
+def test_a_file_in_the_way_is_refused(folder, below):
+    folder.write_text("mine")
+    for refused in (check_replaceable, prepare):
+        with pytest.raises(BadInput, match="out is a file; name a folder"):
+            refused(folder / below, "run")
+    assert folder.read_text() == "mine"
+
+
+# ---- replaced_whole: builds ----------------------------------------------------------------------
+
+
+def replace(folder, kind="build"):
+    with replaced_whole(folder, kind) as fresh:
+        (fresh / "new").write_text("new")
+
+
+@pytest.mark.parametrize("old", [None, "empty", "build"])
+def test_the_fresh_folder_takes_the_place_whole(made, folder, old):
+    if old == "build":
+        made("build", True)
+    elif old == "empty":
+        folder.mkdir()
+    replace(folder)
+    assert names(folder) == [MARKER, "new"]
+    assert state_of(folder) == ("build", True)
+    assert names(folder.parent) == ["out"]
+
+
+def test_until_the_end_the_old_one_stands(made):
+    folder = made("build", True)
+    with replaced_whole(folder, "build") as fresh:
+        (fresh / "new").write_text("new")
+        assert names(folder) == [MARKER, "old"]
+        assert fresh.parent == folder.parent, "on the same file system, so that it can be renamed"
+    assert names(folder) == [MARKER, "new"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt(), ValueError()])
+@pytest.mark.parametrize("existed", [True, False])
+def test_a_failure_leaves_everything_as_it_was(made, folder, error, existed):
+    if existed:
+        made("build", True)
+    with pytest.raises(type(error)), replaced_whole(folder, "build") as fresh:
+        (fresh / "half").write_text("half")
+        raise error
+    assert names(folder.parent) == (["out"] if existed else [])
+    if existed:
+        assert names(folder) == [MARKER, "old"]
+
+
+def test_a_failure_between_the_two_renames_puts_the_old_one_back(made, monkeypatch):
+    folder, rename = made("build", True), Path.rename
+
+    def failing(self, target):
+        if self.name.endswith(".new"):
+            raise OSError(errno.EIO, "broken")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="broken"):
+        replace(folder)
+    assert names(folder) == [MARKER, "old"]
+    assert names(folder.parent) == ["out"]
+
+
+def test_builds_of_another_kind_and_foreign_folders_stay(made):
+    folder = made("run", True)
+    with pytest.raises(BadInput, match="holds a run, not a build"):
+        replace(folder)
+    (folder / MARKER).write_text(json.dumps({"kind": "build"}))
+    with pytest.raises(BadInput, match="was not written by datac"):
+        replace(folder)
+    assert "old" in names(folder)
+
+
+def test_a_link_to_a_build_stays_a_link(made, tmp_path):
+    made("build", True)
+    link = tmp_path / "link"
+    link.symlink_to("out")
+    replace(link)
+    assert link.is_symlink()
+    assert names(link) == names(tmp_path / "out") == [MARKER, "new"]
+    assert names(tmp_path) == ["link", "out"]
+
+
+@pytest.mark.parametrize("name", [".", "..", "below/..", "/"])
+def test_where_one_stands_cannot_be_replaced(folder, name):
+    (folder.parent / "below").mkdir()
+    for refused in (replace, lambda path: prepare(path, "build", restart=True)):
+        with pytest.raises(BadInput, match="is where you are"):
+            refused(Path(name))
