@@ -96,13 +96,15 @@ def _torch(exporter: str, build: Path, out: Path) -> Callable[[], None]:
     import model  # type: ignore[import-not-found]
 
     shape = (1, *read_build_genotype(build)[1].input)
-    names = {"input_names": ["input"], "output_names": ["logits"], "opset_version": OPSET}
     dynamo = exporter == "dynamo"
+    settings: dict[str, Any] = {"input_names": ["input"], "output_names": ["logits"]}
+    settings |= {"opset_version": OPSET, "dynamo": dynamo}
+    if dynamo:
+        settings |= {"external_data": False, "verbose": False}
 
     def export() -> None:
         network = model.load(build / "weights.safetensors")
-        settings = {"external_data": False, "verbose": False} if dynamo else {}
-        torch.onnx.export(network, (torch.zeros(shape),), out, dynamo=dynamo, **names, **settings)
+        torch.onnx.export(network, (torch.zeros(shape),), out, **settings)
 
     return export
 
@@ -110,10 +112,12 @@ def _torch(exporter: str, build: Path, out: Path) -> Callable[[], None]:
 # ---- rounds of processes --------------------------------------------------------------------
 
 
-def time_exports(build: Path, out: Path, repeats: int, again: int) -> dict[str, list[Any]]:
+def time_exports(
+    exporters: Sequence[str], build: Path, out: Path, repeats: int, again: int
+) -> dict[str, list[Any]]:
     """Exporter → one record a round; `process_s` is the wall time of the whole process."""
-    records: dict[str, list[Any]] = {exporter: [] for exporter in EXPORTERS}
-    draw, order = random.Random(0), list(EXPORTERS)
+    records: dict[str, list[Any]] = {exporter: [] for exporter in exporters}
+    draw, order = random.Random(0), list(exporters)
     for done in range(repeats):
         draw.shuffle(order)
         for exporter in order:
@@ -163,7 +167,9 @@ def summarise_exports(records: dict[str, list[Any]]) -> dict[str, dict[str, Any]
 # ---- what came out ----------------------------------------------------------------------------
 
 
-def judge_files(build: Path, out: Path, seconds: float, threads: int | None) -> dict[str, Any]:
+def judge_files(
+    exporters: Sequence[str], build: Path, out: Path, seconds: float, threads: int | None
+) -> dict[str, Any]:
     """Size, nodes, error and latency of each file on ONNX Runtime, all at one fixed size."""
     import onnx
 
@@ -181,7 +187,7 @@ def judge_files(build: Path, out: Path, seconds: float, threads: int | None) -> 
     results: dict[str, Any] = {}
     with ExitStack() as stack:
         runners = {}
-        for exporter in EXPORTERS:
+        for exporter in exporters:
             path = Path(_file(out, exporter))
             size_bytes, nodes = path.stat().st_size, len(onnx.load(path).graph.node)
             write_model(specialise(path, options), path)
@@ -206,18 +212,21 @@ def run_net(name: str, settings: argparse.Namespace) -> dict[str, Any]:
     from exporters.export import Request, compile_genotype
 
     sizes = dict(NETS[name])
+    names = ["datac", *(settings.exporter or EXPORTERS[1:])]
     network = Network.model_validate(
         {**dict(DEFAULTS[sizes["skeleton"]]), **sizes, **given(settings)}
     )
     with tempfile.TemporaryDirectory() as temporary:
         build, out = Path(temporary) / "build", Path(temporary) / "exports"
-        for exporter in EXPORTERS:
+        for exporter in names:
             (out / exporter).mkdir(parents=True)
         request = Request((), build, bench_seconds=0.0, threads=settings.threads)
         report = compile_genotype(load(settings.genotype), network, None, request)
-        records = time_exports(build, out, settings.repeats, settings.again)
+        records = time_exports(names, build, out, settings.repeats, settings.again)
         exporters = summarise_exports(records)
-        for exporter, result in judge_files(build, out, settings.seconds, settings.threads).items():
+        for exporter, result in judge_files(
+            names, build, out, settings.seconds, settings.threads
+        ).items():
             exporters[exporter] |= result
     return {
         "genotype": settings.genotype,
@@ -282,12 +291,15 @@ def _spread(values: dict[str, float]) -> str:
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--net", action="append", choices=NETS, help="default: the first two")
+    parser.add_argument(
+        "--exporter", action="append", choices=EXPORTERS[1:], help="beside datac; default: both"
+    )
     parser.add_argument("--genotype", default="data-m7", help="a published name")
     parser.add_argument("--channels", type=int, help="instead of the net's own")
     parser.add_argument("--cells", type=int)
     parser.add_argument("--input", help="CHANNELSxHEIGHTxWIDTH")
-    parser.add_argument("--repeats", type=int, default=5, help="processes an exporter")
-    parser.add_argument("--again", type=int, default=3, help="exports more in each process")
+    parser.add_argument("--repeats", type=int, default=3, help="processes an exporter")
+    parser.add_argument("--again", type=int, default=1, help="exports more in each process")
     parser.add_argument("--seconds", type=float, default=20.0, help="for the latencies of a net")
     parser.add_argument("--threads", type=int, help="of ONNX Runtime; default: every core")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there")

@@ -11,7 +11,7 @@ from compiler.graph import Graph, Weights
 from compiler.torch_module import GraphModule, load_weights
 
 TOLERANCE = 1e-12
-"""Relative; honest rewrites measured at most 3e-13 (docs/performance.md)."""
+"""Relative; folding measured at most 5e-15 (docs/performance.md)."""
 
 
 @dataclass(frozen=True)

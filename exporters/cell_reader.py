@@ -99,7 +99,8 @@ def find_cell(view: OnnxView, value: str) -> CellFound | None:
         return None
     nodes: dict[str, NodeFound] = {}
     inputs: dict[str, Trace] = {}
-    waiting = list(dict.fromkeys(concat.inputs))
+    # ONNX spells an operand that is left out "", and a variadic operation may have some.
+    waiting = [value for value in dict.fromkeys(concat.inputs) if value]
     while waiting:
         node = _node(view, waiting.pop(0), concat.inputs)
         nodes[node.value] = node
@@ -126,8 +127,9 @@ def _node(view: OnnxView, value: str, outputs: tuple[str, ...]) -> NodeFound:
     while waiting:
         at = waiting.pop()
         add = view.maker(at, "Add")
-        # A value that is concatenated is a node of its own, even where a damaged sum reads it.
-        if add is None or (at != total and at in outputs):
+        # A value that is concatenated is a node of its own, even where a damaged sum reads it;
+        # and sums of sums that double are not written out.
+        if add is None or add in glue or (at != total and at in outputs):
             addends.append(at)
         else:
             glue.append(add)

@@ -238,7 +238,8 @@ def _addends(view: OnnxView, value: str) -> tuple[list[str], list[OnnxNode]]:
     while waiting:
         at = waiting.pop()
         add = view.maker(at, "Add")
-        if add is None:
+        # A sum that is read twice is not written out twice: doublings would never end.
+        if add is None or add in adds:
             addends.append(at)
         else:
             adds.append(add)

@@ -17,6 +17,7 @@ from torch import Tensor
 from datac.documents.genotype import Aggregation, CellKind
 from datac.documents.network import Network
 from searcher.augment import Batch
+from searcher.child import laid_out
 from searcher.evaluate import loss_for
 from searcher.gumbel import temperature
 from searcher.methods import Method
@@ -66,7 +67,7 @@ class Alternation:
         torch.manual_seed(setting.seed)  # initial weights, and dropout in the head
         self.generator = torch.Generator().manual_seed(setting.seed)
         supernet = Supernet(setting.network, setting.method.layout, setting.aggregation)
-        supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        laid_out(supernet, setting.network)  # in place
         self.supernet = supernet.to(fabric.device).train()
         self.logits = setting.method.initial_logits(self.generator)
         self.loss = loss_for(setting.network.task)

@@ -13,6 +13,7 @@ from datac.datasets.preprocess import published_preprocessing
 from datac.documents.network import Network
 from datac.errors import BadInput
 from searcher.augment import Augmentation, Batches
+from searcher.child import CHANNELS_LAST_FROM
 from searcher.recipes import SearchRecipe
 
 STREAM = 1 << 32
@@ -110,4 +111,5 @@ def _batches(
         ignore_index=dataset.classes.ignore_index,
         classes=network.classes,
         augmentation=Augmentation(),
+        channels_last=network.channels >= CHANNELS_LAST_FROM,
     )

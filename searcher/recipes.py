@@ -76,9 +76,10 @@ SHAPES = SearchRecipe(
     supernet=Sizes(8, 6, 8, 32),
     size=(64, 64),
     batch_size=8,
-    epochs=18,
-    warm_up=6,
+    epochs=28,
+    warm_up=20,
     longest_epoch=16,
+    weight_rate=0.1,
     validation_samples=64,
     threads=1,
 )

@@ -260,8 +260,9 @@ class _Run:
                 f"the loss is no longer finite in epoch {self.epoch + 1}: the images or labels "
                 "may be damaged, or the network too deep for its size; try another --seed"
             )
+        learns = self.alternation.step > self.setting.warm_up
         derived = self.method.derive(self.alternation.logits)
-        self.metrics = self._validate()
+        self.metrics = self._validate() if learns else {}
         self.epoch += 1
         self.tally.seconds += time.monotonic() - begun
         self.seconds += self.tally.seconds
@@ -271,7 +272,7 @@ class _Run:
             epoch=self.epoch,
             steps=self.alternation.step,
             seconds=self.tally.seconds,
-            architecture_loss=architecture_loss if step >= self.setting.warm_up else None,
+            architecture_loss=architecture_loss if learns else None,
             weight_loss=weight_loss,
             validation=self.metrics or None,
             temperature=self.setting.temperature(step),

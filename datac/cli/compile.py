@@ -47,7 +47,13 @@ from datac.exit_codes import ExitCode
     show_default=True,
     help="Where the torch and onnx engines run.",
 )
-@click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0, max=2**32 - 1),
+    default=0,
+    show_default=True,
+    help="For weights and inputs that nothing else gives.",
+)
 @click.option(
     "--bench-seconds",
     type=click.FloatRange(min=0),

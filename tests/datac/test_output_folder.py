@@ -170,6 +170,12 @@ def replace(folder, kind="build"):
         (fresh / "new").write_text("new")
 
 
+def break_off(folder, error):
+    with replaced_whole(folder, "build") as fresh:
+        (fresh / "half").write_text("half")
+        raise error
+
+
 @pytest.mark.parametrize("old", [None, "empty", "build"])
 def test_the_fresh_folder_takes_the_place_whole(made, folder, old):
     if old == "build":
@@ -191,14 +197,15 @@ def test_until_the_end_the_old_one_stands(made):
     assert names(folder) == [MARKER, "new"]
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt(), ValueError()])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt(), ValueError()]
+)
 @pytest.mark.parametrize("existed", [True, False])
 def test_a_failure_leaves_everything_as_it_was(made, folder, error, existed):
     if existed:
         made("build", True)
-    with pytest.raises(type(error)), replaced_whole(folder, "build") as fresh:
-        (fresh / "half").write_text("half")
-        raise error
+    with pytest.raises(type(error)):
+        break_off(folder, error)
     assert names(folder.parent) == (["out"] if existed else [])
     if existed:
         assert names(folder) == [MARKER, "old"]

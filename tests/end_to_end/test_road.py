@@ -21,7 +21,10 @@ ROOT = Path(__file__).parents[2]
 SMALL = ("--channels", "4", "--cells", "3", "--epochs", "1", "--device", "cpu")
 ROADS = {
     "classification": ("photos", ("--network", "cifar", "--input", "3x16x16", "--batch-size", "8")),
-    "segmentation": ("scenes", ("--input", "3x32x32", "--head-channels", "4", "--batch-size", "4")),
+    "segmentation": (
+        "scenes",
+        ("--channels", "8", "--input", "3x32x32", "--head-channels", "4", "--batch-size", "4"),
+    ),
 }
 """Task → data set, and the options of a network and a run that take seconds."""
 

@@ -56,6 +56,18 @@ def compiled(genotype, networks, tmp_path_factory):
 
 
 @pytest.fixture
+def compile_tiny(genotype, networks, tmp_path):
+    """compile_tiny("onnx", weights=...): a build in a folder of its own, without latencies."""
+
+    def make(*targets, weights=None, task="classification", **settings):
+        settings = {"out": tmp_path / "build", "threads": 1, "bench_seconds": 0.0} | settings
+        request = Request(targets, **settings)
+        return compile_genotype(genotype, getattr(networks, task), weights, request)
+
+    return make
+
+
+@pytest.fixture
 def build(compiled, tmp_path):
     """A copy of the build, to be damaged."""
     return shutil.copytree(compiled[0], tmp_path / "build")

@@ -121,7 +121,9 @@ def test_an_output_that_is_absent_fails(reference):
     "change", [lambda v: v[:, :2], lambda v: v.transpose(0, 2, 1, 3), lambda v: v[0]]
 )
 def test_an_output_of_another_shape_fails_even_if_it_would_broadcast(reference, change):
-    runner = Played(reference.cases, lambda name, outputs: outputs | {"mask": change(outputs["mask"])})
+    runner = Played(
+        reference.cases, lambda name, outputs: outputs | {"mask": change(outputs["mask"])}
+    )
     numbers = judge_numbers(runner, reference, None)
     assert numbers.verdict == "fail"
     assert "output mask has shape" in numbers.reason

@@ -91,7 +91,6 @@ def _zip_of(name, content):
     return buffer.getvalue()
 
 
-
 @pytest.mark.parametrize(
     "content",
     [

@@ -18,8 +18,8 @@ from datac.documents.build_folder import SideCar
 from datac.documents.read import read_json
 from datac.documents.report import Report
 from exporters.targets.onnx import CpuRunner
-from exporters.targets.tensorrt import TensorRT
 from exporters.targets.target import Missing
+from exporters.targets.tensorrt import TensorRT
 
 CORE = {
     ".datac.json",
@@ -183,7 +183,7 @@ def test_a_build_has_its_network_and_weights(build, said, option):
     assert contents(build) == before
 
 
-# ---- bad input: one sentence, exit code 2, nothing written ----------------------------------------
+# ---- bad input: one sentence, exit code 2, nothing written --------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -222,16 +222,17 @@ def test_a_foreign_output_folder_is_refused(empty, said, tiny):
     (empty / "build").mkdir()
     (empty / "build/thesis.tex").write_text("mine")
     assert run(["compile", "data-m4", *tiny, "--target", "onnx"]) == 2
-    assert said() == (
-        "datac: build was not written by datac and is not empty; name another folder"
-    )
+    assert said() == ("datac: build was not written by datac and is not empty; name another folder")
     assert listing(empty) == {"build/thesis.tex"}
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t | {"head.linear.bias": t["head.linear.bias"][:5]}, "head.linear.bias has shape (5,)"),
+        (
+            lambda t: t | {"head.linear.bias": t["head.linear.bias"][:5]},
+            "head.linear.bias has shape (5,)",
+        ),
         (lambda t: {k: v for k, v in t.items() if k != "head.linear.bias"}, "is missing"),
         (lambda t: t | {"more": np.zeros(1, np.float32)}, "more is not part of this network"),
     ],
