@@ -52,8 +52,8 @@ demo: env ## search, train a little, compile, check; say where the report is
 	cd demo && ../$(BIN)/datac check build
 	@echo "The report: $(CURDIR)/demo/build/report.html"
 
-bench: env ## run the benchmarks
-	for file in benchmarks/*.py; do $(BIN)/python "$$file" || exit; done
+bench: env ## compare datac's ONNX emission with torch.onnx.export
+	$(BIN)/python benchmarks/emission.py
 
 docs-check: env ## compare README, docs and examples with what datac does
 	$(BIN)/python -m pytest -m docs

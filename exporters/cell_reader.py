@@ -123,15 +123,16 @@ def _node(view: OnnxView, value: str, outputs: tuple[str, ...]) -> NodeFound:
     if scale is not None:
         total, factor = _scaled(view, scale)
         glue.append(scale)
-    addends, waiting = [], [total]
+    addends, waiting, added = [], [total], set[int]()
     while waiting:
         at = waiting.pop()
         add = view.maker(at, "Add")
         # A value that is concatenated is a node of its own, even where a damaged sum reads it;
         # and sums of sums that double are not written out.
-        if add is None or add in glue or (at != total and at in outputs):
+        if add is None or add.index in added or (at != total and at in outputs):
             addends.append(at)
         else:
+            added.add(add.index)
             glue.append(add)
             waiting += reversed(add.inputs)
     single = view.maker(total, "Identity")

@@ -233,18 +233,18 @@ class GraphDifferences:
 def _addends(view: OnnxView, value: str) -> tuple[list[str], list[OnnxNode]]:
     """The values that a chain of `Add` sums, from left to right, and the chain."""
     addends: list[str] = []
-    adds: list[OnnxNode] = []
+    adds: dict[int, OnnxNode] = {}
     waiting = [value]
     while waiting:
         at = waiting.pop()
         add = view.maker(at, "Add")
         # A sum that is read twice is not written out twice: doublings would never end.
-        if add is None or add in adds:
+        if add is None or add.index in adds:
             addends.append(at)
         else:
-            adds.append(add)
+            adds[add.index] = add
             waiting += reversed(add.inputs)
-    return addends, adds
+    return addends, list(adds.values())
 
 
 def _content(node: OnnxNode, inputs: Iterable[str]) -> str:

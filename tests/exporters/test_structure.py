@@ -1,11 +1,13 @@
 """Healthy models pass; every kind of damage is named by its place.
 
-`DAMAGES` is also the table of what each judge sees alone: the reader of paths knows no weights
-and no emitter, the comparison knows both.
+`tests/golden/structure_damages.toml` is also the table of what each judge sees alone: the reader of
+paths knows no weights and no emitter, the comparison knows both.
 """
 
+import tomllib
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -45,7 +47,7 @@ GENOTYPE = Genotype.model_validate(
         },
     }
 )
-MEAN = GENOTYPE.model_copy(update={"aggregation": "mean"})
+GENOTYPES = {"sum": GENOTYPE, "mean": GENOTYPE.model_copy(update={"aggregation": "mean"})}
 CIFAR = Network(skeleton="cifar", channels=4, cells=5, classes=5, input=(3, 16, 16))
 SEGMENTATION = Network(
     skeleton="segmentation",
@@ -56,6 +58,7 @@ SEGMENTATION = Network(
     output_stride=8,
     head_channels=6,
 )
+NETWORKS = {"cifar": CIFAR, "segmentation": SEGMENTATION}
 
 
 @cache
@@ -92,53 +95,31 @@ def rewire(model, old, new):
         each.input[:] = [new if name == old else name for name in each.input]
 
 
-def bypass(name):
+def bypass(model, name):
     """The node goes; who read it reads its first operand."""
-
-    def damage(model):
-        gone = node(model, name)
-        rewire(model, name, gone.input[0])
-        model.graph.node.remove(gone)
-
-    return damage
+    gone = node(model, name)
+    rewire(model, name, gone.input[0])
+    model.graph.node.remove(gone)
 
 
-def attribute(name, key, value):
-    def damage(model):
-        target = node(model, name)
-        kept = [each for each in target.attribute if each.name != key]
-        del target.attribute[:]
-        target.attribute.extend([*kept, helper.make_attribute(key, value)])
-
-    return damage
+def attribute(model, name, key, value):
+    target = node(model, name)
+    kept = [each for each in target.attribute if each.name != key]
+    del target.attribute[:]
+    target.attribute.extend([*kept, helper.make_attribute(key, value)])
 
 
-def operand(name, slot, value):
-    def damage(model):
-        node(model, name).input[slot] = value
-
-    return damage
+def operand(model, name, slot, value):
+    node(model, name).input[slot] = value
 
 
-def insert(op_type, name, before, slot=0):
+def insert(model, op_type, name, before, slot):
     """A node more on the way to `before`."""
-
-    def damage(model):
-        target = node(model, before)
-        more = helper.make_node(op_type, [target.input[slot]], [name], name)
-        index = list(model.graph.node).index(target)
-        target.input[slot] = name
-        model.graph.node.insert(index, more)
-
-    return damage
-
-
-def both(*damages):
-    def damage(model):
-        for each in damages:
-            each(model)
-
-    return damage
+    target = node(model, before)
+    more = helper.make_node(op_type, [target.input[slot]], [name], name)
+    index = list(model.graph.node).index(target)
+    target.input[slot] = name
+    model.graph.node.insert(index, more)
 
 
 def prune(model):
@@ -156,41 +137,30 @@ def prune(model):
         model.graph.initializer.remove(tensor)
 
 
-def swap_values(first, second):
-    def damage(model):
-        one, other = weight(model, first), weight(model, second)
-        one.raw_data, other.raw_data = other.raw_data, one.raw_data
-
-    return damage
+def swap_values(model, first, second):
+    one, other = weight(model, first), weight(model, second)
+    one.raw_data, other.raw_data = other.raw_data, one.raw_data
 
 
-def change_value(name, index, value):
-    def damage(model):
-        tensor = weight(model, name)
-        array = numpy_helper.to_array(tensor).copy()
-        array.flat[index] = value
-        tensor.CopyFrom(numpy_helper.from_array(array, name))
-
-    return damage
+def change_value(model, name, index, value):
+    tensor = weight(model, name)
+    array = numpy_helper.to_array(tensor).copy()
+    array.flat[index] = value
+    tensor.CopyFrom(numpy_helper.from_array(array, name))
 
 
-def another_type(name, op_type):
-    def damage(model):
-        target = node(model, name)
-        target.op_type = op_type
-        kept = [each for each in target.attribute if each.name != "count_include_pad"]
-        del target.attribute[:]
-        target.attribute.extend(kept)
-
-    return damage
+def another_type(model, name, op_type):
+    target = node(model, name)
+    target.op_type = op_type
+    kept = [each for each in target.attribute if each.name != "count_include_pad"]
+    del target.attribute[:]
+    target.attribute.extend(kept)
 
 
-def drop_bias(name):
-    def damage(model):
-        target = node(model, name)
-        target.input[:] = target.input[:2]
-
-    return both(damage, prune)
+def drop_bias(model, name):
+    target = node(model, name)
+    target.input[:] = target.input[:2]
+    prune(model)
 
 
 def aside(model):
@@ -233,6 +203,15 @@ def lose_a_path_of_two(model):
     prune(model)
 
 
+STEPS = {
+    step.__name__: step
+    for step in (
+        *(bypass, attribute, operand, insert, prune, swap_values, change_value, another_type),
+        *(drop_bias, aside, rename_everything, hash_of_another, a_path_twice, lose_a_path_of_two),
+    )
+}
+
+
 @dataclass(frozen=True)
 class Damage:
     """`read`, `compared`: what a sentence of that judge alone says; None where it sees nothing."""
@@ -248,10 +227,12 @@ class Damage:
         genotype, network = GENOTYPES[self.genotype], NETWORKS[self.network]
         model = emitted(genotype, network)
         for name, *arguments in self.do:
-            STEPS[name](*arguments)(model) if arguments else STEPS[name](model)
+            STEPS[name](model, *arguments)
         return model, emitted(genotype, network), genotype, network
 
 
+P, W = "cell2/node3/path2/sep_conv_3x3", "cell2.node3.path2"
+MAX = "cell2/node2/path2/max_pool_3x3/pool"
 TABLE = Path(__file__).parents[1] / "golden" / "structure_damages.toml"
 DAMAGES = {name: Damage(**row) for name, row in tomllib.loads(TABLE.read_text()).items()}
 
@@ -259,23 +240,22 @@ DAMAGES = {name: Damage(**row) for name, row in tomllib.loads(TABLE.read_text())
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_is_named_by_each_judge_that_can_see_it(name):
     damage = DAMAGES[name]
-    model, whole = (emitted(damage.genotype, damage.network) for _ in range(2))
-    damage.do(model)
-    read = read_paths(model, damage.genotype, damage.network).differences
+    model, whole, genotype, network = damage.models()
+    read = read_paths(model, genotype, network).differences
     compared = compare(model, whole)
     for sentences, phrase in ((read, damage.read), (compared, damage.compared)):
         if phrase is None:
             assert not sentences
         else:
             assert any(phrase in sentence for sentence in sentences), sentences
-    result = judge_structure(model, whole, damage.genotype, damage.network)
+    result = judge_structure(model, whole, genotype, network)
     assert result.verdict == "fail"
     assert len(compared) <= 4
     assert result.differences == (*shorten(read), *compared)
 
 
-@pytest.mark.parametrize("genotype", [GENOTYPE, MEAN])
-@pytest.mark.parametrize("network", [CIFAR, SEGMENTATION])
+@pytest.mark.parametrize("genotype", GENOTYPES.values(), ids=GENOTYPES)
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_a_healthy_model_passes(genotype, network):
     whole = emitted(genotype, network)
     result = judge_structure(emitted(genotype, network), whole, genotype, network)
@@ -285,8 +265,8 @@ def test_a_healthy_model_passes(genotype, network):
 
 def test_defaults_that_are_written_down_or_left_out_are_the_same():
     model = emitted(GENOTYPE, CIFAR)
-    attribute(MAX, "ceil_mode", 0)(model)
-    attribute(f"{P}/pointwise0", "auto_pad", "NOTSET")(model)
+    attribute(model, MAX, "ceil_mode", 0)
+    attribute(model, f"{P}/pointwise0", "auto_pad", "NOTSET")
     target = node(model, f"{P}/pointwise0")
     kept = [each for each in target.attribute if each.name not in ("strides", "kernel_shape")]
     del target.attribute[:]
@@ -297,8 +277,8 @@ def test_defaults_that_are_written_down_or_left_out_are_the_same():
 
 def test_a_renamed_model_is_compared_all_the_same():
     model = emitted(GENOTYPE, CIFAR)
-    attribute(MAX, "pads", [2, 2, 0, 0])(model)
-    change_value(f"{W}.pointwise0.weight", 3, 100.0)(model)
+    attribute(model, MAX, "pads", [2, 2, 0, 0])
+    change_value(model, f"{W}.pointwise0.weight", 3, 100.0)
     rename_everything(model)
     sentences = compare(model, emitted(GENOTYPE, CIFAR))
     assert "names differ" in sentences[0]
@@ -315,14 +295,14 @@ def test_sums_that_double_come_to_an_end():
         last = f"double{index - 1}" if index else "cell2/node2/sum/add1"
         twice = helper.make_node("Add", [last, last], [f"double{index}"], f"double{index}")
         model.graph.node.insert(at + index, twice)
-    operand("cell2/node2/sum", 0, "double59")(model)
+    operand(model, "cell2/node2/sum", 0, "double59")
     result = judge_structure(model, emitted(GENOTYPE, CIFAR), GENOTYPE, CIFAR)
     assert any(sentence.startswith("cell2/node2") for sentence in result.differences)
 
 
 def test_an_operand_that_is_left_out_is_no_loop():
     model = emitted(GENOTYPE, CIFAR)
-    operand("cell2/concat", 0, "")(model)
+    operand(model, "cell2/concat", 0, "")
     reading = read_paths(model, GENOTYPE, CIFAR)
     assert any(sentence.startswith("cell2: concatenates") for sentence in reading.differences)
 
@@ -331,7 +311,7 @@ def test_a_flood_of_differences_is_cut_short():
     model = emitted(GENOTYPE, CIFAR)
     for tensor in model.graph.initializer:
         if tensor.name.endswith("weight"):
-            change_value(tensor.name, 0, 9.0)(model)
+            change_value(model, tensor.name, 0, 9.0)
     sentences = compare(model, emitted(GENOTYPE, CIFAR))
     assert len(sentences) == MOST_SENTENCES + 1
     assert sentences[-1].startswith("... and ")
