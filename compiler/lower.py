@@ -126,7 +126,10 @@ def _drop_training_only(graph: Graph) -> None:
 
 
 def used_paths(genotype: Genotype, plans: tuple[CellPlan, ...]) -> list[Origin]:
-    """The origin of every path that the network computes, in order."""
+    """The origin of every path of the genotype's used nodes, cell by cell.
+
+    A cell that no later one reads has its paths here too, though `lower` leaves it out.
+    """
     return [
         Origin(cell=plan.index, node=number, path=index, operation=path.operation)
         for plan in plans

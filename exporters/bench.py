@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from compiler.lower import INPUT
@@ -14,7 +14,7 @@ from exporters.build_folder import read_manifest, require_intact
 from exporters.engines import open_engines
 from exporters.measure import measure
 from exporters.reference import load_reference
-from exporters.targets.target import BuildOptions
+from exporters.targets.target import BuildOptions, Runner
 
 
 def bench(
@@ -35,7 +35,12 @@ def bench(
     engines = open_engines(folder, manifest, options)
     case = load_reference(folder / REFERENCE).fitting(shape)[0]
     with ExitStack() as stack:
-        runners = {e.name: stack.enter_context(e.load()) for e in engines if e.runs}
+        runners: dict[str, Runner] = {}
+        for engine in engines:
+            # Built for a device that is not here: the others are timed.
+            with suppress(PlatformMissing):
+                if engine.runs:
+                    runners[engine.name] = stack.enter_context(engine.load())
         if not runners:
             raise PlatformMissing(
                 f"{folder}: no engine of this build can run here; datac doctor says what can"

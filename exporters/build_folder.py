@@ -52,7 +52,7 @@ def write_manifest(folder: Path, genotype: Genotype, network: Network, weights: 
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name not in NOT_DIGESTED:
-            made_from, made_by = ORIGINS.get(name, ((MODEL,), "built from the canonical ONNX"))
+            made_from, made_by = _origin(name)
             files[name] = File(
                 sha256=sha256(path),
                 size_bytes=path.stat().st_size,
@@ -67,6 +67,13 @@ def write_manifest(folder: Path, genotype: Genotype, network: Network, weights: 
         files=files,
     )
     write_beside(folder / MANIFEST, manifest.to_json())
+
+
+def _origin(name: str) -> tuple[tuple[str, ...], str]:
+    copied = Path(name).name
+    if name not in ORIGINS and copied in ORIGINS and copied != MODEL:
+        return (copied,), "copied"
+    return ORIGINS.get(name, ((MODEL,), "built from the canonical ONNX"))
 
 
 def read_manifest(folder: Path) -> Manifest:

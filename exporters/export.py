@@ -103,13 +103,17 @@ def compile_genotype(
 
 
 def compile_build(build: Path, request: Request) -> Report:
-    """Add targets to a build, from its canonical ONNX alone. Other engines stay as they are."""
+    """Add targets to a build, from its canonical ONNX alone. Other engines stay as they are.
+
+    So does the engine of a target that this machine cannot build.
+    """
     check_replaceable(request.out, "build")
     manifest = read_manifest(build)
     require_intact(build, manifest, (MODEL, SOURCE, GENOTYPE, WEIGHTS, REFERENCE))
     genotype, network = read_build_genotype(build)
     options = request.options(network)
-    wanted = {f"{resolve(name).name}-{options.precision}" for name in request.targets}
+    targets = [resolve(name) for name in request.targets]
+    wanted = {f"{t.name}-{options.precision}" for t in targets if t.missing() is None}
     stay = [at for at in engine_folders(build, manifest) if at.name not in wanted]
     for engine in stay:
         open_engine(build, engine, manifest, options)
@@ -168,7 +172,9 @@ def _finish(
         engines.append(build_engine(name, folder, genotype, network, options))
     write_manifest(folder, genotype, network, weights)
     manifest = read_manifest(folder)
-    engines += [open_engine(folder, place, manifest, options) for place in keep]
+    asked = {engine.folder for engine in engines}
+    rest = [place for place in keep if place not in asked]
+    engines += [open_engine(folder, place, manifest, options) for place in rest]
     report = judge(
         open_subject(folder, manifest),
         engines,

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compiler.graph import Graph, Node
 from compiler.ops import Input, TensorType
+from datac.errors import BadInput
 
 OPSET = 18
 """At 19 and later ONNX Runtime takes a slow AveragePool (docs/performance.md)."""
@@ -83,7 +84,7 @@ class OnnxWriter:
 def write_onnx(graph: Graph, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """The model of a folded graph, batch, height and width left open; checked, shapes inferred.
 
-    `metadata` goes into the model's own properties. Raises ValueError above 2 GB, where ONNX
+    `metadata` goes into the model's own properties. Raises BadInput above 2 GB, where ONNX
     would need a second file.
     """
     writer = OnnxWriter(graph)
@@ -103,7 +104,7 @@ def write_onnx(graph: Graph, metadata: Mapping[str, str]) -> onnx.ModelProto:
     )
     helper.set_model_props(model, dict(metadata))
     if model.ByteSize() > PROTOBUF_LIMIT:
-        raise ValueError("the model is larger than 2 GB, the limit of one ONNX file")
+        raise BadInput("the model is larger than 2 GB, the limit of one ONNX file")
     onnx.checker.check_model(model)
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     return model

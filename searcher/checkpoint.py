@@ -6,6 +6,7 @@ import io
 import pickle
 import signal
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +36,9 @@ def load_checkpoint(path: Path, schema: str) -> dict[str, Any]:
     if not path.is_file():
         raise BadInput(f"{path}: there is no checkpoint; give --restart instead of --resume")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that it then refuses
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise BadInput(f"{path}: not a whole checkpoint; give --restart to begin anew") from error
     if not isinstance(content, dict) or content.get("schema") != schema:

@@ -26,13 +26,6 @@ SMALLEST_BATCH = 2
 """The image pooling of the segmentation head leaves one value a sample to its batch norm."""
 
 
-def network_of_child(network: Network, dataset: Dataset) -> Network:
-    """The network with the data set's classes, and images resized to its input."""
-    how = network.preprocessing or published_preprocessing(dataset)
-    how = how.model_copy(update={"resize": network.input[1:]})
-    return network.model_copy(update={"preprocessing": how, "class_info": dataset.classes})
-
-
 def batches_of(
     dataset: Dataset, network: Network, recipe: Recipe, seed: int, *, training: bool
 ) -> Batches:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from compiler.candidates import SEARCH_SPACE
 from datac.datasets.dataset import Dataset
-from datac.datasets.preprocess import published_preprocessing
+from datac.datasets.preprocess import prepared_network
 from datac.documents.genotype import Aggregation, CellKind
 from datac.documents.network import Network
 from datac.documents.search_result import Granularity, Option, SearchResult
@@ -357,15 +357,6 @@ class _Run:
             metrics=self.metrics,
             given=dict(options.given),
         )
-
-
-def prepared_network(network: Network, dataset: Dataset) -> Network:
-    """The network with the data set's classes, and with preprocessing where it has none."""
-    how = network.preprocessing
-    if how is None:
-        size = network.input[1:]
-        how = published_preprocessing(dataset).model_copy(update={"resize": size})
-    return network.model_copy(update={"preprocessing": how, "class_info": dataset.classes})
 
 
 def _entropy(logits: Tensor, mask: Tensor) -> float:

@@ -17,6 +17,7 @@ from torch import Tensor
 from compiler.lower import AUXILIARY, lower
 from compiler.torch_module import DropPathModule, GraphModule
 from datac.datasets.dataset import Dataset
+from datac.datasets.preprocess import prepared_network
 from datac.documents.build_folder import GENOTYPE, WEIGHTS
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
@@ -33,7 +34,7 @@ from searcher.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
-from searcher.child import SMALLEST_BATCH, batches_of, laid_out, network_of_child, optimiser_of
+from searcher.child import SMALLEST_BATCH, batches_of, laid_out, optimiser_of
 from searcher.device import Device, describe_device, fabric_on
 from searcher.evaluate import Evaluation, evaluate, loss_for, main_output
 from searcher.monitor import truncate_metrics
@@ -100,7 +101,7 @@ def train(
     if options.backbone is not None and options.backbone.resolve() == out.resolve():
         raise BadInput(f"--backbone {out} is also the folder to write; give another --out")
     fabric = fabric_on(device)
-    network = network_of_child(options.network, dataset)
+    network = prepared_network(options.network, dataset)
     start = start_from(genotype, network, options.inherit, options.backbone)
     run = _Run(genotype, dataset, network, options, start, fabric, out)
     if prepare(out, "child", resume=resume, restart=restart):

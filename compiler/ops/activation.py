@@ -80,7 +80,7 @@ class Sum(Op):
         return " + ".join(operands)
 
     def to_onnx(self, emit: Emitter, *operands: str) -> str:
-        """A chain of `Add`: never slower than `Sum` (docs/performance.md), and each term has a name."""
+        """A chain of `Add`: never slower than `Sum` (docs/performance.md)."""
         if len(operands) == 1:
             return emit.node("Identity", operands)
         total = operands[0]

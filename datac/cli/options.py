@@ -200,13 +200,19 @@ def _skeleton_for(dataset: "Dataset | None") -> "Skeleton":
 
 
 def _with_sizes(network: "Network", sizes: dict[str, Any]) -> "Network":
-    """`network` with other sizes, validated again. Another class count has other class names."""
+    """`network` with other sizes, validated again.
+
+    Another class count has other class names; images are resized to another input.
+    """
     from pydantic import ValidationError
 
     from datac.documents.network import Network
 
     if sizes.get("classes", network.classes) != network.classes:
         sizes = {**sizes, "class_info": None}
+    if "input" in sizes and network.preprocessing is not None:
+        resize = {"resize": sizes["input"][1:]}
+        sizes = {**sizes, "preprocessing": network.preprocessing.model_copy(update=resize)}
     try:
         return Network.model_validate({**dict(network), **sizes})
     except ValidationError as error:
@@ -235,4 +241,6 @@ def _for_dataset(network: "Network", options: NetworkOptions, dataset: "Dataset"
             f"--classes {options.classes} disagrees with {dataset.name}, which has {count} "
             "classes; leave the option out"
         )
-    return _with_sizes(_with_sizes(network, {"classes": count}), {"class_info": dataset.classes})
+    from datac.datasets.preprocess import prepared_network
+
+    return prepared_network(_with_sizes(network, {"classes": count}), dataset)

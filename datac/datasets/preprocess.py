@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datac.datasets.dataset import Dataset
-from datac.documents.network import Preprocessing
+from datac.documents.network import Network, Preprocessing
 
 IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), standard_deviation=(0.229, 0.224, 0.225))
 """The constants of the ImageNet training set that torchvision's models use."""
@@ -21,6 +21,16 @@ PUBLISHED = {"cifar10": CIFAR10, "shapes": CENTRED, "shapes-classification": CEN
 def published_preprocessing(dataset: Dataset) -> Preprocessing:
     """The usual mean and deviation for the data set, RGB, no resize."""
     return PUBLISHED.get(dataset.name, IMAGENET)
+
+
+def prepared_network(network: Network, dataset: Dataset) -> Network:
+    """The network with the data set's classes, and images resized to its input.
+
+    Mean and deviation are its own where it has any, else the usual ones for the data.
+    """
+    how = network.preprocessing or published_preprocessing(dataset)
+    how = how.model_copy(update={"resize": network.input[1:]})
+    return network.model_copy(update={"preprocessing": how, "class_info": dataset.classes})
 
 
 def preprocess(image: NDArray[np.uint8], how: Preprocessing) -> NDArray[np.float32]:

@@ -94,7 +94,6 @@ def test_the_output_stride_changes_no_weight(name: str) -> None:
     assert backbone == {key for key in specs[0] if not key.startswith("head.")}
 
 
-
 @pytest.mark.parametrize("stride", STRIDES)
 def test_the_answer_has_the_size_of_the_image(stride: int, tiny: Tiny) -> None:
     module = GraphModule(graph(tiny, stride, "data-m7")).eval()

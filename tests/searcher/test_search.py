@@ -45,6 +45,9 @@ SEGMENTATION = Network(
 )
 
 
+CLASSES = Classes(names=("dark", "bright"))
+
+
 @dataclass(frozen=True)
 class Tiny:
     """Bright or dark images, or halves of images."""
@@ -53,7 +56,7 @@ class Tiny:
     name: str = "tiny"
     count: int = 17
     digest: str = "0" * 64
-    classes: Classes = Classes(names=("dark", "bright"))
+    classes: Classes = CLASSES
 
     @property
     def splits(self) -> Mapping[str, Sequence[Sample]]:
@@ -106,7 +109,7 @@ def test_it_leaves_its_files(straight: Path) -> None:
     genotype = read_genotype(str(straight / "genotype.json"))
     assert genotype.network is not None
     assert genotype.network.channels == 2
-    assert genotype.network.class_info == Tiny().classes
+    assert genotype.network.class_info == CLASSES
     assert genotype.network.preprocessing is not None
     assert genotype.network.preprocessing.resize == (8, 8)
     assert genotype.provenance is not None
@@ -265,7 +268,7 @@ def test_too_few_samples_are_refused_before_anything_is_written(tmp_path: Path) 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_cuda_is_never_replaced_silently(tmp_path: Path) -> None:
-    with pytest.raises(PlatformMissing, match="--device cuda: .* or give --device cpu"):
+    with pytest.raises(PlatformMissing, match=r"--device cuda: .* or give --device cpu"):
         search(Tiny(), options(), tmp_path / "run", device="cuda", quiet=True)
     assert not (tmp_path / "run").exists()
 

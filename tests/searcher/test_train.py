@@ -17,6 +17,7 @@ from compiler.lower import lower
 from compiler.torch_module import GraphModule, load_weights
 from datac.cli import run
 from datac.datasets import open_dataset
+from datac.datasets.preprocess import prepared_network
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.train_result import TrainResult
@@ -28,7 +29,7 @@ from searcher.child import batches_of
 from searcher.evaluate import evaluate
 from searcher.gumbel import Layout
 from searcher.supernet import Supernet
-from searcher.train import TrainOptions, network_of_child, train
+from searcher.train import TrainOptions, train
 from searcher.train_recipes import RECIPES, Recipe
 
 SEGMENTATION = Network(
@@ -94,7 +95,7 @@ def test_the_folder_holds_what_a_compile_needs(child):
     genotype = Genotype.model_validate_json((out / "genotype.json").read_text())
     assert genotype.hash == GENOTYPE.hash == result.genotype_hash
     network = genotype.network
-    assert network == network_of_child(SEGMENTATION, data())
+    assert network == prepared_network(SEGMENTATION, data())
     assert network.preprocessing.resize == (32, 32)
     assert network.class_info.names[0] == "background"
     # Strict: every tensor of the graph that is exported, and no auxiliary head.
@@ -107,7 +108,7 @@ def test_the_folder_holds_what_a_compile_needs(child):
 
 def test_the_best_weights_are_those_of_the_best_score(child):
     out, result = child
-    dataset, network = data(), network_of_child(SEGMENTATION, data())
+    dataset, network = data(), prepared_network(SEGMENTATION, data())
     batches = batches_of(dataset, network, RECIPE, 0, training=False)
     for name, score in (("weights", result.best), ("last", result.last)):
         module = GraphModule(lower(GENOTYPE, network))

@@ -156,7 +156,10 @@ def test_the_genotype_s_own_network_comes_before_the_defaults() -> None:
 
 def test_the_command_line_comes_before_the_genotype_s_own() -> None:
     network = network_from(NetworkOptions(channels=32, input=(3, 91, 133)), genotype(OWN))
-    assert network == OWN.model_copy(update={"channels": 32, "input": (3, 91, 133)})
+    assert OWN.preprocessing is not None
+    resized = OWN.preprocessing.model_copy(update={"resize": (91, 133)})
+    changes = {"channels": 32, "input": (3, 91, 133), "preprocessing": resized}
+    assert network == OWN.model_copy(update=changes)
 
 
 def test_another_skeleton_drops_the_genotype_s_sizes() -> None:
