@@ -196,7 +196,9 @@ def test_a_data_set_decides_where_nothing_else_does(task: Task, skeleton: str) -
 def test_a_data_set_replaces_the_classes_that_a_genotype_was_searched_on() -> None:
     dataset = FakeDataset("segmentation", CATS_AND_DOGS)
     network = network_from(NetworkOptions(), genotype(OWN), dataset)
-    assert network == OWN.model_copy(update={"classes": 2, "class_info": CATS_AND_DOGS})
+    assert (network.classes, network.class_info) == (2, CATS_AND_DOGS)
+    assert network.preprocessing is not None
+    assert network.preprocessing.resize == OWN.input[1:]
 
 
 @pytest.mark.parametrize("options", [NetworkOptions(network="cifar"), NetworkOptions(classes=21)])
