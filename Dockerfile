@@ -18,6 +18,6 @@ ENV PATH=/opt/datac/bin:$PATH
 WORKDIR /work
 RUN chmod a+rwx /work
 USER 10001
-# matplotlib and torch keep caches under HOME, which a user without a name does not have.
+# torch keeps caches under HOME, which a user without a name does not have.
 ENV HOME=/tmp
 ENTRYPOINT ["datac"]

@@ -67,18 +67,14 @@ def export_once(exporter: str, build: Path, out: Path, again: int) -> dict[str, 
 
 def _datac(build: Path, out: Path) -> Callable[[], None]:
     """Weights file and genotype → graph → batch norms folded → ONNX file. No torch."""
+    from compiler.weights import read_weights_file
     from datac.documents.build_folder import WEIGHTS
-    from exporters.build_folder import read_build_genotype
-    from exporters.canonical import (
-        bound_graph,
-        canonical_graph,
-        canonical_onnx,
-        read_weights_file,
-    )
+    from exporters.build_folder import read_build_genotype, read_manifest
+    from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
     from exporters.targets.specialise import write_model
 
     def export() -> None:
-        genotype, network = read_build_genotype(build)
+        genotype, network = read_build_genotype(build, read_manifest(build))
         weights = read_weights_file(build / WEIGHTS)
         graph = bound_graph(genotype, network, weights, WEIGHTS)
         write_model(canonical_onnx(canonical_graph(graph), genotype, network), out)
@@ -90,12 +86,12 @@ def _torch(exporter: str, build: Path, out: Path) -> Callable[[], None]:
     """Weights file and `model.py` → ONNX file, at the size of the network's input."""
     import torch
 
-    from exporters.build_folder import read_build_genotype
+    from exporters.build_folder import read_build_genotype, read_manifest
 
     sys.path.insert(0, str(build))
     import model  # type: ignore[import-not-found]
 
-    shape = (1, *read_build_genotype(build)[1].input)
+    shape = (1, *read_build_genotype(build, read_manifest(build))[1].input)
     dynamo = exporter == "dynamo"
     settings: dict[str, Any] = {"input_names": ["input"], "output_names": ["logits"]}
     settings |= {"opset_version": OPSET, "dynamo": dynamo}
@@ -173,7 +169,7 @@ def judge_files(
     """Size, nodes, error and latency of each file on ONNX Runtime, all at one fixed size."""
     import onnx
 
-    from exporters.build_folder import read_build_genotype
+    from exporters.build_folder import read_build_genotype, read_manifest
     from exporters.measure import measure
     from exporters.numbers import judge_numbers
     from exporters.reference import load_reference
@@ -181,7 +177,7 @@ def judge_files(
     from exporters.targets.specialise import specialise, write_model
     from exporters.targets.target import BuildOptions, Engine
 
-    shape = (1, *read_build_genotype(build)[1].input)
+    shape = (1, *read_build_genotype(build, read_manifest(build))[1].input)
     options = BuildOptions(shape, threads=threads)
     reference = load_reference(build / "reference.npz")
     results: dict[str, Any] = {}

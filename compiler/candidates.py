@@ -11,7 +11,6 @@ Supernet, child, cost and export all build from here.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -153,12 +152,6 @@ CANDIDATES: dict[str, Candidate] = {
 
 SEARCH_SPACE: tuple[str, ...] = (NONE, *tuple(CANDIDATES)[:7])
 """The eight candidates of DATA and DARTS, in the order of the authors' code."""
-
-
-def nearest(name: str) -> str | None:
-    """The known operation that is spelt most like `name`, if any comes near."""
-    found = difflib.get_close_matches(name, CANDIDATES, n=1, cutoff=0.5)
-    return found[0] if found else None
 
 
 def candidate_graph(name: str, x: TensorType, place: Place) -> Graph:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler.candidates import CANDIDATES, NONE, Form, nearest
+from compiler.candidates import CANDIDATES, NONE, Form
 from compiler.cell import CellPlan, preprocess, scope_of
 from compiler.graph import Graph, Origin
 from compiler.ops import Concat, Dropout, DropPath, Identity, Input, Scale, Sum
@@ -12,6 +12,7 @@ from compiler.scope import Scope
 from compiler.skeletons import SKELETONS
 from datac.documents.genotype import FIRST_NODE, Cell, Genotype, Node
 from datac.documents.network import Network
+from datac.documents.sentences import nearest
 from datac.errors import BadInput
 
 INPUT, OUTPUT, AUXILIARY = "input", "logits", "auxiliary"
@@ -75,8 +76,7 @@ def check_operations(genotype: Genotype) -> None:
 def _unknown(kind: str, number: int, operation: str) -> str:
     if operation == NONE:
         return f'{kind} cell, node {number}: "none" is no path; leave it out'
-    near = nearest(operation)
-    hint = f'; did you mean "{near}"?' if near else ""
+    hint = nearest(operation, CANDIDATES)
     known = "datac show --operations lists all, docs/add-an-operation.md says how to add one"
     return f'{kind} cell, node {number}: unknown operation "{operation}"{hint} ({known})'
 

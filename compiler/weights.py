@@ -1,11 +1,40 @@
-"""Whether a set of tensors fits a network, in one sentence."""
+"""A file of weights, read safely, and whether its tensors fit a network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from compiler.graph import Weights
 from datac.errors import BadInput
+
+LARGEST_WEIGHTS = 2**31
+"""Bytes. A larger file cannot become one ONNX file."""
+
+
+def read_weights_file(path: Path) -> Weights:
+    """The tensors of a safetensors file; BadInput for anything else, a pickle above all."""
+    try:
+        if not path.is_file():
+            raise BadInput(f"{path}: there is no such file")
+        if path.stat().st_size > LARGEST_WEIGHTS:
+            raise BadInput(f"{path} is larger than 2 GB, the limit of one ONNX file")
+        with path.open("rb") as file:
+            start = file.read(4)
+        if start[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
+            raise BadInput(
+                f"{path} is a pickle, which can run code when it is read; save the state dict with "
+                "safetensors.torch.save_file and give that file"
+            )
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadInput(f"{path} is not a safetensors file ({error})") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        # A type that numpy lacks, such as bfloat16.
+        raise BadInput(f"{path} holds tensors of a type other than float32 ({error})") from error
 
 
 def check_weights(wanted: Mapping[str, tuple[int, ...]], weights: Weights, source: str) -> None:

@@ -30,8 +30,22 @@ def write_beside(path: Path, content: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # whoever reads the sentence knows of no other file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable_file(path: Path) -> None:
+    """BadInput where `write_beside` could not write, before the work whose result it gets."""
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder, where a file will be written; move it away")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise BadInput(f"{folder} is no folder; {path.name} cannot be written into it")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BadInput(f"{folder} is not writable, but {path.name} goes there; change folder")
 
 
 def mark(folder: Path, kind: Kind, *, finished: bool) -> None:
@@ -67,9 +81,8 @@ def prepare(folder: Path, kind: Kind, *, resume: bool = False, restart: bool = F
         raise BadInput(f"{folder} is finished; leave out --resume to replace it")
     if not finished and not restart:
         raise BadInput(f"{folder} holds an unfinished {kind}; give --resume or --restart")
-    shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    mark(folder, kind, finished=False)
+    with replaced_whole(folder, kind, finished=False):
+        pass  # where not even the mark finds room on the disk, the old folder is kept
     return False
 
 
@@ -80,7 +93,7 @@ def check_replaceable(folder: Path, kind: Kind) -> None:
 
 
 @contextmanager
-def replaced_whole(folder: Path, kind: Kind) -> Iterator[Path]:
+def replaced_whole(folder: Path, kind: Kind, *, finished: bool = True) -> Iterator[Path]:
     """A fresh folder to write into, which takes the place of `folder` when the block ends well.
 
     When it does not, the old folder is as it was, and nothing is left beside it.
@@ -94,7 +107,7 @@ def replaced_whole(folder: Path, kind: Kind) -> Iterator[Path]:
     fresh.mkdir()
     try:
         yield fresh
-        mark(fresh, kind, finished=True)
+        mark(fresh, kind, finished=finished)
         if folder.exists():
             folder.rename(old)
         fresh.rename(folder)

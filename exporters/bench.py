@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from compiler.lower import INPUT
@@ -14,7 +15,15 @@ from exporters.build_folder import read_manifest, require_intact
 from exporters.engines import open_engines
 from exporters.measure import measure
 from exporters.reference import load_reference
-from exporters.targets.target import BuildOptions, Runner
+from exporters.targets.target import BuildOptions, Runner, TargetFailed
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Engine → latency; and for each engine that was not timed, a sentence on why."""
+
+    latencies: dict[str, Latency]
+    skipped: dict[str, str]
 
 
 def bench(
@@ -23,8 +32,8 @@ def bench(
     seconds: float,
     threads: int | None = None,
     progress: Callable[[str, float], None] | None = None,
-) -> dict[str, Latency]:
-    """Engine → latency on the first input of the reference.
+) -> Timed:
+    """The latency of every engine that runs here, on the first input of the reference.
 
     Raises PlatformMissing where no engine of the build can run here.
     """
@@ -33,17 +42,22 @@ def bench(
     shape = (1, *manifest.network.input)
     options = BuildOptions(shape, threads=threads)
     engines = open_engines(folder, manifest, options)
-    case = load_reference(folder / REFERENCE).fitting(shape)[0]
+    case = load_reference(folder / REFERENCE).first(shape)
     with ExitStack() as stack:
         runners: dict[str, Runner] = {}
+        skipped: dict[str, str] = {}
         for engine in engines:
-            # Built for a device that is not here: the others are timed.
-            with suppress(PlatformMissing):
-                if engine.runs:
-                    runners[engine.name] = stack.enter_context(engine.load())
+            if not engine.runs:
+                skipped[engine.name] = engine.result.reason or "it cannot run here"
+                continue
+            try:
+                runners[engine.name] = stack.enter_context(engine.load())
+            except (PlatformMissing, TargetFailed) as error:
+                skipped[engine.name] = str(error)
         if not runners:
             raise PlatformMissing(
                 f"{folder}: no engine of this build can run here; datac doctor says what can"
             )
         inputs = {INPUT: case.input}
-        return measure(runners, inputs, budget_seconds=seconds, progress=progress)
+        latencies = measure(runners, inputs, budget_seconds=seconds, progress=progress)
+    return Timed(latencies, skipped)

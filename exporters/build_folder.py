@@ -83,11 +83,19 @@ def read_manifest(folder: Path) -> Manifest:
     return read_json(folder / MANIFEST, Manifest)
 
 
-def read_build_genotype(folder: Path) -> tuple[Genotype, Network]:
-    """The genotype of a build, and the network that it was compiled for."""
+def read_build_genotype(folder: Path, manifest: Manifest) -> tuple[Genotype, Network]:
+    """The genotype of a build, and the network that it was compiled for.
+
+    BadInput where the manifest speaks of another one.
+    """
     genotype = read_json(folder / GENOTYPE, Genotype)
     if genotype.network is None:
         raise BadInput(f"{folder / GENOTYPE} names no network; compile the genotype again")
+    if (genotype.hash, genotype.network) != (manifest.genotype_hash, manifest.network):
+        raise BadInput(
+            f"{folder / GENOTYPE} is not the genotype and network that {MANIFEST} describes; "
+            "compile again"
+        )
     return genotype, genotype.network
 
 
@@ -120,6 +128,7 @@ def read_side_car(folder: Path, engine: Path, manifest: Manifest) -> SideCar:
     found = {path.relative_to(folder).as_posix() for path in engine.rglob("*") if path.is_file()}
     require_intact(folder, manifest, tuple(sorted(listed | found)))
     side_car = read_json(engine / SIDE_CAR, SideCar)
+    _require_of_this_build(side_car, engine, manifest)
     if not (engine / side_car.engine).is_file():
         raise BadInput(f"{engine / side_car.engine} is missing; compile again")
     if sha256(engine / side_car.engine) != side_car.engine_sha256:
@@ -127,3 +136,20 @@ def read_side_car(folder: Path, engine: Path, manifest: Manifest) -> SideCar:
             f"{engine / side_car.engine} is not the engine that {SIDE_CAR} describes; compile again"
         )
     return side_car
+
+
+def _require_of_this_build(side_car: SideCar, engine: Path, manifest: Manifest) -> None:
+    """BadInput for a side-car that belongs beside another engine, or into another build.
+
+    The model that it was built from is no part of this: there the gate has a verdict.
+    """
+    if engine.name != f"{side_car.target}-{side_car.precision}":
+        raise BadInput(
+            f"{engine / SIDE_CAR} describes the engine {side_car.target}-{side_car.precision}, "
+            "which is not the name of its folder; compile again"
+        )
+    described = (side_car.genotype_hash, side_car.network)
+    if described != (manifest.genotype_hash, manifest.network):
+        raise BadInput(
+            f"{engine / SIDE_CAR} is of another genotype or network than {MANIFEST}; compile again"
+        )

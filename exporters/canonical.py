@@ -6,11 +6,8 @@ Needs no torch, so that `datac check` can make it again anywhere and compare.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import onnx
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from compiler.graph import Graph, Weights
 from compiler.lower import lower
@@ -21,31 +18,6 @@ from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.errors import BadInput
 from exporters.onnx_writer import write_onnx
-
-LARGEST_WEIGHTS = 2**31
-"""Bytes. A larger file cannot become one ONNX file."""
-
-
-def read_weights_file(path: Path) -> Weights:
-    """The tensors of a safetensors file; BadInput for anything else, a pickle above all."""
-    try:
-        if not path.is_file():
-            raise BadInput(f"{path}: there is no such file")
-        if path.stat().st_size > LARGEST_WEIGHTS:
-            raise BadInput(f"{path} is larger than 2 GB, the limit of one ONNX file")
-        with path.open("rb") as file:
-            start = file.read(4)
-        if start[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
-            raise BadInput(
-                f"{path} is a pickle, which can run code when it is read; save the state dict with "
-                "safetensors.torch.save_file and give that file"
-            )
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise BadInput(f"{path} is not a safetensors file ({error})") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        # A type that numpy lacks, such as bfloat16.
-        raise BadInput(f"{path} holds tensors of a type other than float32 ({error})") from error
 
 
 def bound_graph(genotype: Genotype, network: Network, weights: Weights, source: str) -> Graph:

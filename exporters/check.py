@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
+
+from compiler.lower import INPUT
 from compiler.model_file import print_model
+from compiler.weights import read_weights_file
 from datac.documents.build_folder import GENOTYPE, MODEL, REFERENCE, SOURCE, WEIGHTS, Manifest
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.report import (
     Latency,
-    Masks,
     Report,
     StructureResult,
     TargetResult,
@@ -26,7 +29,8 @@ from exporters.build_folder import (
     require_intact,
     sha256,
 )
-from exporters.canonical import bound_graph, canonical_graph, canonical_onnx, read_weights_file
+from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
+from exporters.engine_files import engine_difference
 from exporters.engines import Built, open_engines
 from exporters.environment import environment
 from exporters.measure import measure
@@ -38,12 +42,17 @@ from exporters.targets import resolve
 from exporters.targets.target import BuildOptions, Engine, Runner, TargetFailed
 from exporters.task import LabelledInputs, TaskResult, evaluate_runners
 
+TORCH_ENGINE = "torch-f32"
+
 Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A build as the gate sees it: its documents, and the canonical ONNX made anew from them."""
+    """A build as the gate sees it: its documents, and what they make when it is made anew.
+
+    expected: the canonical ONNX. source: `model.py`.
+    """
 
     folder: Path
     genotype: Genotype
@@ -53,6 +62,8 @@ class Subject:
     parameters: int
     multiply_adds: int
     structure: StructureResult
+    expected: onnx.ModelProto
+    source: str
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -66,7 +77,7 @@ def open_subject(folder: Path, manifest: Manifest) -> Subject:
     `model.onnx` itself may differ from the manifest: then the judge says where.
     """
     require_intact(folder, manifest, (GENOTYPE, WEIGHTS, REFERENCE))
-    genotype, network = read_build_genotype(folder)
+    genotype, network = read_build_genotype(folder, manifest)
     weights = read_weights_file(folder / WEIGHTS)
     graph = bound_graph(genotype, network, weights, WEIGHTS)
     expected = canonical_onnx(canonical_graph(graph), genotype, network)
@@ -87,6 +98,8 @@ def open_subject(folder: Path, manifest: Manifest) -> Subject:
         cost.parameters,
         cost.multiply_adds,
         structure,
+        expected,
+        source,
     )
 
 
@@ -106,7 +119,7 @@ def check(
     subject = open_subject(folder, manifest)
     options = BuildOptions(subject.input_shape, threads=threads)
     engines = open_engines(folder, manifest, options)
-    return judge(subject, engines, data, command=command, progress=progress)
+    return judge(subject, engines, data, command=command, threads=threads, progress=progress)
 
 
 def judge(
@@ -116,20 +129,21 @@ def judge(
     *,
     command: str,
     bench_seconds: float = 0.0,
-    notes: tuple[str, ...] = (),
+    threads: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Numbers, task and (with `bench_seconds`) latency of the engines, and the whole report."""
-    canonical = judge_canonical(subject)
+    canonical = judge_canonical(subject, threads)
     with ExitStack() as open_runners:
         judged, runners = _load_and_judge(subject, engines, open_runners)
         task = TaskResult({})
-        if data is not None and runners:
-            task = evaluate_runners(runners, data, progress)
+        if data is not None:
+            eager = _eager_torch(subject, runners, threads, open_runners)
+            reference = next(iter(eager), None)
+            task = evaluate_runners({**eager, **runners}, data, progress, reference=reference)
         latency: dict[str, Latency] = {}
         if bench_seconds and runners:
-            case = subject.reference.fitting(subject.input_shape)[0]
-            inputs = {"input": case.input}
+            inputs = {INPUT: subject.reference.first(subject.input_shape).input}
             latency = measure(runners, inputs, budget_seconds=bench_seconds, progress=progress)
     results = tuple(
         built.result.model_copy(
@@ -137,17 +151,17 @@ def judge(
         )
         for built in judged
     )
-    return _report(subject, canonical, results, task.masks, command, notes)
+    return _report(subject, canonical, results, task, command)
 
 
-def judge_canonical(subject: Subject) -> TargetResult:
+def judge_canonical(subject: Subject, threads: int | None = None) -> TargetResult:
     """`model.onnx` itself under ONNX Runtime, at every size of the reference."""
     target = resolve("onnx")
     result = TargetResult(target=MODEL, precision="f32", status="missing")
     missing = target.missing()
     if missing is not None:
         return result.model_copy(update={"reason": str(missing)})
-    options = BuildOptions(subject.input_shape, dynamic_height_width=True)
+    options = BuildOptions(subject.input_shape, dynamic_height_width=True, threads=threads)
     engine = Engine(MODEL, {}, "cpu", {"dynamic": True})
     built = Built(result, subject.folder, engine, options)
     path = subject.folder / MODEL
@@ -171,6 +185,10 @@ def _load_and_judge(
         if not built.runs:
             judged.append(built)
             continue
+        difference = engine_difference(built, subject.folder, subject.expected, subject.source)
+        if difference is not None:
+            judged.append(built.with_result(status="failed", verdict="fail", reason=difference))
+            continue
         try:
             runner = stack.enter_context(built.load())
             numbers = judge_numbers(runner, subject.reference, built.shape)
@@ -183,6 +201,26 @@ def _load_and_judge(
         runners[built.name] = runner
         judged.append(built.with_result(**_judged(numbers)))
     return judged, runners
+
+
+def _eager_torch(
+    subject: Subject, runners: Mapping[str, Runner], threads: int | None, stack: ExitStack
+) -> dict[str, Runner]:
+    """Eager torch on the build's `model.py`, by name; nothing where torch is not here.
+
+    The torch engine itself, where there is one that runs: it is evaluated once.
+    """
+    if TORCH_ENGINE in runners:
+        return {TORCH_ENGINE: runners[TORCH_ENGINE]}
+    torch = resolve("torch")
+    if torch.missing() is not None:
+        return {}
+    options = BuildOptions(subject.input_shape, threads=threads)
+    try:
+        runner = torch.load(subject.folder, Engine(WEIGHTS, {}, "cpu", {"dynamic": True}), options)
+    except BadInput:
+        return {}  # a foreign model.py, which the verdict on structure names
+    return {"torch": stack.enter_context(runner)}
 
 
 def _judged(numbers: Numbers) -> dict[str, object]:
@@ -198,16 +236,17 @@ def _report(
     subject: Subject,
     canonical: TargetResult,
     results: tuple[TargetResult, ...],
-    masks: tuple[Masks, ...],
+    task: TaskResult,
     command: str,
-    notes: tuple[str, ...],
 ) -> Report:
     verdicts = [subject.structure.verdict, canonical.verdict, *(r.verdict for r in results)]
+    ran = [result for result in (canonical, *results) if result.status == "run"]
     verdict: Verdict = "pass"
     if "fail" in verdicts:
         verdict = "fail"
-    elif not {canonical.status, *(result.status for result in results)} & {"run"}:
-        # Structure alone says nothing of a runtime's arithmetic.
+    elif not ran or any(result.verdict != "pass" for result in ran):
+        # Structure alone says nothing of a runtime's arithmetic, nor does an engine that no
+        # input of the reference fits.
         verdict = "inconclusive"
     return Report(
         verdict=verdict,
@@ -220,8 +259,8 @@ def _report(
         structure=subject.structure,
         canonical=canonical,
         targets=results,
-        masks=masks,
+        reference_metric=task.reference,
+        masks=task.masks,
         environment=environment(),
         command=command,
-        notes=notes,
     )

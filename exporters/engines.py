@@ -14,7 +14,16 @@ from datac.documents.report import TargetResult
 from datac.output_folder import write_beside
 from exporters.build_folder import engine_folders, read_side_car, sha256
 from exporters.targets import resolve
-from exporters.targets.target import BuildOptions, Engine, Runner, Target, TargetFailed
+from exporters.targets.target import (
+    BuildOptions,
+    Engine,
+    Runner,
+    Target,
+    TargetFailed,
+    missing_for,
+)
+
+OTHER_MODEL = f"it was built from another {MODEL} than the one in this build; compile it again"
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ def build_engine(
     target = resolve(name)
     place = folder / ENGINES / f"{name}-{options.precision}"
     result = TargetResult(target=name, precision=options.precision, status="missing")
-    missing = target.missing()
+    missing = missing_for(target, options)
     if missing is not None:
         return Built(result.model_copy(update={"reason": str(missing)}), place)
     place.mkdir(parents=True)
@@ -88,12 +97,19 @@ def open_engines(folder: Path, manifest: Manifest, options: BuildOptions) -> lis
 
 
 def open_engine(folder: Path, place: Path, manifest: Manifest, options: BuildOptions) -> Built:
-    """An engine of an earlier compile; BadInput where its files are not those of the manifest."""
+    """An engine of an earlier compile; BadInput where its files are not those of the manifest.
+
+    One that was built from another model is not loaded, and has failed.
+    """
     side_car = read_side_car(folder, place, manifest)
     engine = Engine(side_car.engine, side_car.versions, side_car.device, side_car.options)
     result = TargetResult(target=side_car.target, precision=side_car.precision, status="built")
     built = Built(result, place, engine, _options_of(engine, options))
-    return built.with_result(**_described(resolve(side_car.target), place, engine))
+    described = _described(resolve(side_car.target), place, engine)
+    model = manifest.files.get(MODEL)
+    if model is None or side_car.model_sha256 != model.sha256:
+        described |= {"status": "failed", "verdict": "fail", "reason": OTHER_MODEL}
+    return built.with_result(**described)
 
 
 def _options_of(engine: Engine, options: BuildOptions) -> BuildOptions:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime
 import platform
-from importlib import metadata
 from pathlib import Path
 
 from datac.documents.report import Environment
+from datac.installed import installed_version
 from exporters.targets.cores import available_cores
 
 PACKAGES = (
@@ -30,16 +30,9 @@ def environment() -> Environment:
         platform=platform.platform(),
         processor=_processor(),
         cores=available_cores(),
-        packages={name: version for name in PACKAGES if (version := _version(name))},
+        packages={name: version for name in PACKAGES if (version := installed_version(name))},
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _processor() -> str:

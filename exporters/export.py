@@ -14,6 +14,7 @@ from safetensors.numpy import save
 from compiler.graph import Graph
 from compiler.lower import lower
 from compiler.model_file import print_model
+from compiler.weights import read_weights_file
 from datac.documents.build_folder import (
     ENGINES,
     GENOTYPE,
@@ -34,12 +35,12 @@ from exporters.build_folder import (
     require_intact,
     write_manifest,
 )
-from exporters.canonical import bound_graph, canonical_graph, canonical_onnx, read_weights_file
+from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
 from exporters.check import judge, open_subject
 from exporters.engines import Built, build_engine, open_engine
 from exporters.targets import resolve
 from exporters.targets.specialise import write_model
-from exporters.targets.target import BuildOptions
+from exporters.targets.target import BuildOptions, missing_for
 from exporters.task import LabelledInputs
 
 SEEDED_CASES = 4
@@ -110,10 +111,10 @@ def compile_build(build: Path, request: Request) -> Report:
     check_replaceable(request.out, "build")
     manifest = read_manifest(build)
     require_intact(build, manifest, (MODEL, SOURCE, GENOTYPE, WEIGHTS, REFERENCE))
-    genotype, network = read_build_genotype(build)
+    genotype, network = read_build_genotype(build, manifest)
     options = request.options(network)
     targets = [resolve(name) for name in request.targets]
-    wanted = {f"{t.name}-{options.precision}" for t in targets if t.missing() is None}
+    wanted = {f"{t.name}-{options.precision}" for t in targets if missing_for(t, options) is None}
     stay = [at for at in engine_folders(build, manifest) if at.name not in wanted]
     for engine in stay:
         open_engine(build, engine, manifest, options)
@@ -181,6 +182,7 @@ def _finish(
         request.data,
         command=request.command,
         bench_seconds=request.bench_seconds,
+        threads=request.threads,
         progress=request.progress,
     ).model_copy(update={"name": request.out.name})
     write_beside(folder / REPORT, report.to_json())

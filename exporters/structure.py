@@ -4,8 +4,8 @@ Two opinions, each with its own blind side:
 
 * `compare` lays the model over one that is emitted again from genotype and weights: it sees every
   weight, attribute and wire, and shares the emitter's mistakes;
-* `exporters.path_reader` reads the topology against the genotype: it shares nothing with the
-  emitter, and sees no weight values.
+* `exporters.path_reader` reads the topology against the genotype: it shares only the cell plan
+  (strides, dilations, widths) with the emitter, and sees no weight values.
 """
 
 from __future__ import annotations

@@ -42,9 +42,10 @@ class _Tally:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """Metric by runner, and the pictures of the report."""
+    """Metric by runner, that of the reference once more, and the pictures of the report."""
 
     metrics: dict[str, Metric]
+    reference: Metric | None = None
     masks: tuple[Masks, ...] = ()
 
 
@@ -96,8 +97,12 @@ def evaluate_runners(
     runners: Mapping[str, Runner],
     inputs: LabelledInputs,
     progress: Callable[[str, float], None] | None = None,
+    *,
+    reference: str | None = None,
 ) -> TaskResult:
-    """Run all samples through all runners. Agreement is with the first runner's answers."""
+    """Run all samples through all runners. Agreement is with the runner called `reference`."""
+    if not runners:
+        return TaskResult({})
     network = inputs.network
     ignore = inputs.dataset.classes.ignore_index
     tallies = {name: _Tally(Confusion(network.classes, ignore)) for name in runners}
@@ -108,21 +113,26 @@ def evaluate_runners(
             name: runner.run({INPUT: x})[OUTPUT].argmax(axis=1)[0]
             for name, runner in runners.items()
         }
-        _count(tallies, answers, label)
+        _count(tallies, answers, label, reference)
         if network.task == "segmentation" and index < PICTURES:
             masks.append(_picture(sample, answers, label, inputs))
         if progress is not None:
             progress("metric", (index + 1) / len(inputs.samples))
     metrics = {name: _metric(tally, inputs) for name, tally in tallies.items()}
-    return TaskResult(metrics, tuple(masks))
+    return TaskResult(metrics, metrics[reference] if reference else None, tuple(masks))
 
 
-def _count(tallies: dict[str, _Tally], answers: Mapping[str, Labels], label: Labels | int) -> None:
-    first = next(iter(answers.values()))
+def _count(
+    tallies: dict[str, _Tally],
+    answers: Mapping[str, Labels],
+    label: Labels | int,
+    reference: str | None,
+) -> None:
     for name, answer in answers.items():
         tallies[name].confusion.update(answer, label)
-        tallies[name].agreed += int(np.count_nonzero(answer == first))
-        tallies[name].compared += int(np.size(answer))
+        if reference is not None:
+            tallies[name].agreed += int(np.count_nonzero(answer == answers[reference]))
+            tallies[name].compared += int(np.size(answer))
 
 
 def _metric(tally: _Tally, inputs: LabelledInputs) -> Metric:

@@ -40,8 +40,11 @@ MOST_READERS = 8
 CROP_PADDING = 8
 """Side over padding of the random crop: 4 pixels at 32, as published for CIFAR-10."""
 
-Pixels = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-"""Images (n, H, W, 3), and labels (n,) or (n, H, W) with the data set's own value to ignore."""
+Labels = NDArray[np.uint8] | NDArray[np.int64]
+"""Maps (n, H, W) are bytes; single classes (n,) may be more than bytes can number."""
+
+Pixels = tuple[NDArray[np.uint8], Labels]
+"""Images (n, H, W, 3), and labels with the data set's own value to ignore."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +111,7 @@ class Batches:
             yield self._batch(*self._pixels(indices), draws)
 
     def _batch(
-        self, images: NDArray[np.uint8], labels: NDArray[np.uint8], draws: np.random.Generator
+        self, images: NDArray[np.uint8], labels: Labels, draws: np.random.Generator
     ) -> Batch:
         how = self.augmentation
         segments = self.task == "segmentation"
@@ -127,7 +130,7 @@ class Batches:
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return Batch(x.contiguous(memory_format=layout), y)
 
-    def _numbered(self, labels: NDArray[np.uint8]) -> Tensor:
+    def _numbered(self, labels: Labels) -> Tensor:
         numbers = torch.from_numpy(labels.astype(np.int64))
         if self.ignore_index is not None:
             numbers[numbers == self.ignore_index] = IGNORED
@@ -159,9 +162,12 @@ class Batches:
 
     def _read(self, indices: NDArray[np.int64]) -> Pixels:
         """Decode and resize, in several threads: pillow lets go of Python's lock meanwhile."""
-        shape = self.size if self.task == "segmentation" else ()
         images = np.empty((len(indices), *self.size, 3), dtype=np.uint8)
-        labels = np.empty((len(indices), *shape), dtype=np.uint8)
+        labels: Labels = (
+            np.empty((len(indices), *self.size), dtype=np.uint8)
+            if self.task == "segmentation"
+            else np.empty(len(indices), dtype=np.int64)
+        )
 
         def read(at: int) -> None:
             sample = self.split[int(indices[at])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["32-true", "bf16-mixed"]
+"""As Fabric calls them: float32, or bfloat16 where autocast finds it safe."""
 
 
-def fabric_on(device: Device, precision: Any = "32-true") -> Fabric:
+def fabric_on(device: Device, precision: Precision = "32-true") -> Fabric:
     """Fabric on the CPU or the first GPU; `auto` is the GPU where there is one.
 
     Raises PlatformMissing where a GPU was asked for and torch sees none.

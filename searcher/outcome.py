@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from torch import Tensor
@@ -15,6 +14,7 @@ from datac.documents.genotype import Provenance
 from datac.documents.network import Network
 from datac.documents.search_result import Option, SearchResult
 from datac.documents.search_space import SearchSpace
+from datac.installed import installed_version
 from datac.output_folder import mark, write_beside
 from searcher.derive import Derived
 from searcher.gumbel import Layout
@@ -91,10 +91,5 @@ def write_outcome(outcome: Outcome, folder: Path, copy_to: Path | None) -> Searc
 
 def versions() -> dict[str, str]:
     """Of datac and of what its searches depend on."""
-    found = {"datac": datac.__version__}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # installed under another name, or from a folder
-            continue
-    return found
+    found = {package: installed_version(package) for package in PACKAGES}
+    return {"datac": datac.__version__} | {name: v for name, v in found.items() if v is not None}

@@ -8,6 +8,7 @@ from typing import Literal
 from datac.datasets.dataset import Dataset
 from datac.documents.network import Skeleton
 from datac.errors import BadInput
+from searcher.device import Precision
 
 RecipeName = Literal["default", "paper"]
 
@@ -62,7 +63,7 @@ class SearchRecipe:
     architecture_decay: float = 0.0
     temperature: tuple[float, float] = (5.0, 1.0)
     validation_samples: int = 256
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     threads: int | None = None
 
     def architecture_rate_for(self, steps: int) -> float:
@@ -73,10 +74,10 @@ class SearchRecipe:
 
 
 SHAPES = SearchRecipe(
-    supernet=Sizes(8, 6, 8, 32),
+    supernet=Sizes(8, 4, 8, 32),
     size=(64, 64),
     batch_size=8,
-    epochs=28,
+    epochs=30,
     warm_up=20,
     longest_epoch=16,
     weight_rate=0.1,
@@ -89,8 +90,10 @@ SEGMENTATION = SearchRecipe(
     supernet=Sizes(16, 8, 16, 64),
     size=(120, 160),
     batch_size=8,
-    epochs=18,
+    epochs=24,
+    warm_up=14,
     longest_epoch=24,
+    weight_rate=0.1,
     validation_samples=64,
     threads=1,
 )
@@ -100,8 +103,10 @@ CLASSIFICATION = SearchRecipe(
     supernet=Sizes(8, 6),
     size=(32, 32),
     batch_size=32,
-    epochs=15,
-    longest_epoch=24,
+    epochs=24,
+    warm_up=14,
+    longest_epoch=16,
+    weight_rate=0.1,
     validation_samples=256,
     threads=1,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from datac.documents.build_folder import WEIGHTS
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.train_result import Start as Kind
@@ -24,12 +26,14 @@ class Start:
     """`weights` by the child's names; what they leave out begins as torch draws it.
 
     `source`: the folder they came from. `dropped`: tensors there that have no counterpart here.
+    `digest`: SHA-256 of the file of weights, so that a resumed training begins with the same.
     """
 
     kind: Kind = "scratch"
     source: Path | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    digest: str = ""
 
     def apply(self, module: nn.Module) -> None:
         """Copy the weights in; names and shapes were checked when they were read."""
@@ -43,7 +47,8 @@ def start_from(genotype: Genotype, network: Network, run: Path | None, child: Pa
     if run is not None:
         return _from_supernet(genotype, network, run)
     if child is not None:
-        return Start("backbone", child, _tensors(backbone(child, genotype, network)))
+        weights = _tensors(backbone(child, genotype, network))
+        return Start("backbone", child, weights, digest=_digest(child / WEIGHTS))
     return Start()
 
 
@@ -58,7 +63,12 @@ def _from_supernet(genotype: Genotype, network: Network, run: Path) -> Start:
         weights, dropped = inherit(_tensors(read_weights_file(path)), genotype, network)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
-    return Start("supernet", run, weights, tuple(dropped))
+    return Start("supernet", run, weights, tuple(dropped), _digest(path))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tensors(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:

@@ -100,7 +100,7 @@ def train(
     check_replaceable(out, "child")
     if options.backbone is not None and options.backbone.resolve() == out.resolve():
         raise BadInput(f"--backbone {out} is also the folder to write; give another --out")
-    fabric = fabric_on(device)
+    fabric = fabric_on(device, options.recipe.precision)
     network = prepared_network(options.network, dataset)
     start = start_from(genotype, network, options.inherit, options.backbone)
     run = _Run(genotype, dataset, network, options, start, fabric, out)
@@ -169,7 +169,7 @@ class _Run:
             "data digest": self.dataset.digest,
             "seed": self.options.seed,
             "network": self.network.model_dump_json(),
-            "start": self.start.kind,
+            "start": f"{self.start.kind} {self.start.digest}",
             **{f"recipe {key}": value for key, value in recipe.items()},
         }
 

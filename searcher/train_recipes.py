@@ -8,6 +8,7 @@ from typing import Literal
 
 from datac.documents.network import Skeleton
 from searcher.augment import Augmentation
+from searcher.device import Precision
 
 RecipeName = Literal["default", "paper"]
 
@@ -40,6 +41,7 @@ class Recipe:
     drop_path: float = 0.0
     label_smoothing: float = 0.0
     augmentation: Augmentation = AS_PUBLISHED
+    precision: Precision = "32-true"
 
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate of a step, counted from 0, of a training of `steps`."""

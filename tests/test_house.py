@@ -140,7 +140,7 @@ def test_every_module_can_be_imported_with_nothing_optional_installed() -> None:
     ("arguments", "absent"),
     [
         (["--help"], {*OPTIONAL, "compiler", "searcher", "exporters", "networkx", "numpy"}),
-        (["show", "data-m7"], {*OPTIONAL, "searcher", "exporters", "matplotlib"}),
+        (["show", "data-m7"], {*OPTIONAL, "searcher", "exporters"}),
     ],
 )
 def test_what_shall_answer_at_once_imports_little(arguments: list[str], absent: set[str]) -> None:

@@ -31,10 +31,12 @@ def bench(build: Path, seconds: float, threads: int | None, as_json: bool) -> Ex
     from exporters.bench import bench as run_bench
 
     with progress_line() as show:
-        results = run_bench(build, seconds=seconds, threads=threads, progress=show)
+        timed = run_bench(build, seconds=seconds, threads=threads, progress=show)
+    for name, reason in timed.skipped.items():
+        click.echo(f"{name} was not timed: {reason}", err=True)
     if as_json:
-        click.echo(latencies_as_json(results))
+        click.echo(latencies_as_json(timed.latencies))
     else:
-        Console().print(latency_table(results))
-    conclusive = all(latency.conclusive for latency in results.values())
+        Console().print(latency_table(timed.latencies))
+    conclusive = all(latency.conclusive for latency in timed.latencies.values())
     return ExitCode.PASS if conclusive else ExitCode.INCONCLUSIVE

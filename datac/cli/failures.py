@@ -27,6 +27,8 @@ REFUSED_BY_THE_SYSTEM = {
     errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
     errno.EACCES: "permission denied; choose another place or change its permissions",
     errno.EPERM: "operation not permitted; choose another place or change its permissions",
+    errno.EISDIR: "a folder stands where a file goes; move it away or choose another place",
+    errno.ENOTDIR: "a file stands where a folder goes; move it away or choose another place",
     errno.EROFS: "the file system is read-only; choose another place",
 }
 """Errors of the operating system that a user can mend; any other that escapes is a bug of ours."""

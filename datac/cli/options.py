@@ -18,8 +18,9 @@ if TYPE_CHECKING:  # pydantic would double the time of `datac --help`
 Device = Literal["auto", "cpu", "cuda"]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+IMAGE_CHANNELS = 3
 LARGEST_SIZE = 1 << 16
-"""Of an image's side. A typing mistake shall end in a sentence, not in an exhausted memory."""
+"""Of an image's side, as in the network document: a typing mistake shall not exhaust the memory."""
 
 
 def sizes_option(
@@ -81,9 +82,15 @@ class RunOptions:
     batch_size: int | None = None
     crop: tuple[int, int] | None = None
     device: Device = "auto"
+    precision: Literal["f32", "bf16"] = "f32"
     seed: int = 0
     resume: bool = False
     restart: bool = False
+
+    @property
+    def fabric_precision(self) -> Literal["32-true", "bf16-mixed"]:
+        """The precision as Lightning Fabric calls it."""
+        return "32-true" if self.precision == "f32" else "bf16-mixed"
 
     def __post_init__(self) -> None:
         """Refuse what cannot both be meant."""
@@ -133,6 +140,13 @@ _RUN_OPTIONS = (
         default="auto",
         show_default=True,
         help="auto: cuda where there is one.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["f32", "bf16"]),
+        default="f32",
+        show_default=True,
+        help="bf16: bfloat16 where torch's autocast finds it safe.",
     ),
     click.option(
         "--seed",
@@ -207,6 +221,7 @@ def _with_sizes(network: "Network", sizes: dict[str, Any]) -> "Network":
     from pydantic import ValidationError
 
     from datac.documents.network import Network
+    from datac.documents.sentences import first_problem
 
     if sizes.get("classes", network.classes) != network.classes:
         sizes = {**sizes, "class_info": None}
@@ -216,16 +231,7 @@ def _with_sizes(network: "Network", sizes: dict[str, Any]) -> "Network":
     try:
         return Network.model_validate({**dict(network), **sizes})
     except ValidationError as error:
-        raise BadInput(f"network options: {_reasons(error)}") from error
-
-
-def _reasons(error: Any) -> str:
-    reasons = []
-    for detail in error.errors():
-        where = ".".join(map(str, detail["loc"]))
-        what = detail["msg"].removeprefix("Value error, ")
-        reasons.append(f"{where}: {what}" if where else what)
-    return "; ".join(reasons)
+        raise BadInput(f"network options: {first_problem(error, Network)}") from error
 
 
 def _for_dataset(network: "Network", options: NetworkOptions, dataset: "Dataset") -> "Network":
@@ -234,6 +240,11 @@ def _for_dataset(network: "Network", options: NetworkOptions, dataset: "Dataset"
         raise BadInput(
             f"{dataset.name} is labelled for {dataset.task}, but the {network.skeleton} network "
             f"answers {network.task}; choose another data set or --network {fitting}"
+        )
+    if network.input[0] != IMAGE_CHANNELS:
+        raise BadInput(
+            f"--input with {network.input[0]} channels: the images of a data set have "
+            f"{IMAGE_CHANNELS}"
         )
     count = len(dataset.classes.names)
     if options.classes not in (None, count):

@@ -22,6 +22,7 @@ from datac.cli.options import (
     run_options,
 )
 from datac.errors import BadInput
+from datac.output_folder import check_writable_file
 
 if TYPE_CHECKING:
     from datac.datasets.dataset import Dataset
@@ -95,6 +96,7 @@ def search(out: Path, run_options: RunOptions, **values: Any) -> None:
     datac search
     datac search --data ./CamVid --epochs 20
     """  # noqa: D301 - \b is click's mark for lines that it must not join
+    check_writable_file(COPY)
     asked = _Asked(run_options=run_options, **values)
     from searcher.search import search as run
 
@@ -146,13 +148,16 @@ class _Asked:
 
         given = self.network_options
         recipe = recipe_for(self.recipe, dataset, given.network)
+        epochs = self.epochs or recipe.epochs
         size = self.run_options.crop or (given.input or (3, *recipe.size))[1:]
         sample = (3 if given.input is None else given.input[0], *size)
         recipe = replace(
             recipe,
             size=size,
-            epochs=self.epochs or recipe.epochs,
+            epochs=epochs,
+            warm_up=recipe.warm_up * epochs // recipe.epochs,
             batch_size=self.run_options.batch_size or recipe.batch_size,
+            precision=self.run_options.fabric_precision,
         )
         searched = _with_defaults(replace(given, input=sample), recipe.supernet)
         child = _with_defaults(

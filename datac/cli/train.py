@@ -114,6 +114,7 @@ def _options(network: Network, values: dict[str, Any]) -> TrainOptions:
         "epochs": values["epochs"],
         "batch_size": run.batch_size,
         "learning_rate": values["learning_rate"],
+        "precision": run.fabric_precision,
     }
     return TrainOptions(
         network=network,

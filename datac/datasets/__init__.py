@@ -1,12 +1,12 @@
 """Data sets: one file a family, numpy and pillow only. `open_dataset` is the way in."""
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 
 from datac.datasets import camvid, cifar10, data_toml, image_folder, shapes, voc
 from datac.datasets.dataset import Dataset, Sample
 from datac.datasets.family import Family
+from datac.documents.sentences import closest
 from datac.errors import BadInput
 
 __all__ = ["EMBEDDED", "FAMILIES", "Dataset", "Sample", "open_dataset"]
@@ -62,8 +62,8 @@ def _folder(path: str, spec: str) -> Path:
 
 def _suggestion(spec: str) -> str:
     family = spec.partition(":")[0]
-    near = get_close_matches(spec, EMBEDDED, n=1)
-    near += [f"{name}:FOLDER" for name in get_close_matches(family, FAMILIES, n=1) if ":" in spec]
+    near = closest(spec, EMBEDDED)
+    near += [f"{name}:FOLDER" for name in closest(family, FAMILIES) if ":" in spec]
     if near:
         return f'did you mean "{near[0]}"?'
     return f"give a folder, FAMILY:FOLDER ({', '.join(FAMILIES)}) or one of {', '.join(EMBEDDED)}"

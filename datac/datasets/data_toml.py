@@ -33,9 +33,12 @@ from datac.datasets.listing import read_text
 from datac.datasets.samples import FolderDataset, ImagesWithClasses, ImagesWithMaps, check_splits
 from datac.documents.document import Document
 from datac.documents.network import Classes, Color, Task
+from datac.documents.sentences import first_problem
 from datac.errors import BadInput
 
 FILE = "data.toml"
+MOST_CLASSES: dict[Task, int] = {"classification": 65536, "segmentation": 255}
+"""Label maps are kept as bytes, and one value of 256 is to ignore."""
 _Key = TypeVar("_Key", int, Color)
 
 
@@ -66,8 +69,9 @@ class DataToml(Document):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         count = len(self.classes.names)
-        if not 1 <= count <= 255:
-            raise ValueError(f"classes.names has {count} names; it needs 1 to 255")
+        most = MOST_CLASSES[self.task]
+        if not 1 <= count <= most:
+            raise ValueError(f"classes.names has {count} names; it needs 1 to {most}")
         if len(set(self.classes.names)) != count:
             raise ValueError("classes.names has a name twice")
         if self.labels.encoding == "color" and not self.classes.colors:
@@ -75,17 +79,20 @@ class DataToml(Document):
         if self.labels.values is not None and len(self.labels.values) != count:
             raise ValueError(f"labels.values has {len(self.labels.values)} for {count} classes")
         ignored = self.classes.ignore_index
-        if ignored is not None and not count <= ignored <= 255:
-            raise ValueError(f"classes.ignore_index {ignored} must be {count}..255, beyond classes")
+        largest = max(255, count)
+        if ignored is not None and not count <= ignored <= largest:
+            raise ValueError(
+                f"classes.ignore_index {ignored} must be {count}..{largest}, beyond classes"
+            )
         if "train" not in self.splits:
             raise ValueError("[splits.train] is missing")
         return self
 
     def full_classes(self) -> Classes:
-        """The classes with an ignore index, 255, where labels need one and none is given."""
+        """The classes with an ignore index where labels need one and none is given."""
         needed = self.labels.ignore or self.labels.ignore_colors
         if self.classes.ignore_index is None and needed:
-            return self.classes.model_copy(update={"ignore_index": 255})
+            return self.classes.model_copy(update={"ignore_index": _ignore_index(self.classes)})
         return self.classes
 
 
@@ -111,11 +118,8 @@ def _parse(text: str, source: Path) -> DataToml:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadInput(f"{source}: not valid TOML ({error})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        what = first["msg"].removeprefix("Value error, ")
         raise BadInput(
-            f"{source}: {where + ': ' if where else ''}{what} (keys: docs/add-a-dataset.md)"
+            f"{source}: {first_problem(error, DataToml)} (keys: docs/add-a-dataset.md)"
         ) from error
 
 
@@ -162,7 +166,9 @@ def _put(table: dict[_Key, int], key: _Key, number: int, source: Path) -> None:
 
 
 def _ignore_index(classes: Classes) -> int:
-    return 255 if classes.ignore_index is None else classes.ignore_index
+    """Its own, else 255 as Pascal VOC has it, or the first number that is no class."""
+    default = max(255, len(classes.names))
+    return default if classes.ignore_index is None else classes.ignore_index
 
 
 FAMILY = Family(

@@ -33,12 +33,13 @@ def _summary(dataset: Dataset, split: str, limit: int) -> SplitSummary:
     samples = dataset.splits[split]
     indices = chosen(len(samples), limit)
     sizes: Counter[tuple[int, int]] = Counter()
-    # Labels are bytes, so 256 slots hold every class and the ignore index.
-    counts: NDArray[np.int64] = np.zeros(256, dtype=np.int64)
+    # Label maps are bytes; only images with one class each can have more classes than those.
+    slots = max(256, len(dataset.classes.names) + 1)
+    counts: NDArray[np.int64] = np.zeros(slots, dtype=np.int64)
     for index in indices:
         sample = samples[index]
         sizes[sample.image.shape[0], sample.image.shape[1]] += 1
-        counts += np.bincount(np.ravel(sample.label), minlength=256)
+        counts += np.bincount(np.ravel(sample.label), minlength=slots)
     shares = counts / max(1, counts.sum())
     ignored = dataset.classes.ignore_index
     return SplitSummary(

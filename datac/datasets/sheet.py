@@ -1,6 +1,6 @@
 """A contact sheet: samples of every split, labels beside them in the classes' colours."""
 
-import os
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from datac.datasets.palette import IGNORED, class_colors
 from datac.datasets.preprocess import resize_image, resize_label
 from datac.documents.network import Classes
 from datac.errors import BadInput
+from datac.output_folder import write_beside
 
 SIDE = 192
 """Height of a sample on the sheet, in pixels."""
@@ -111,13 +112,9 @@ def _below(images: list[Image.Image]) -> Image.Image:
 
 
 def _write(image: Image.Image, path: Path) -> None:
-    """Beside the target, then renamed: a failed write leaves an old sheet whole."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    content = BytesIO()
+    image.save(content, format="PNG")
     try:
-        try:
-            image.save(beside, format="PNG")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_beside(path, content.getvalue())
     except OSError as error:
         raise BadInput(f"{path}: cannot write the sheet ({error.strerror})") from error

@@ -2,13 +2,19 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from datac.documents.document import Document
 
 Skeleton = Literal["cifar", "imagenet", "segmentation"]
 Task = Literal["classification", "segmentation"]
 Color = tuple[int, int, int]
+
+# Far beyond any network that can be built: a typing mistake shall end in a sentence, not in an
+# exhausted memory.
+MOST_CELLS = 1000
+LARGEST_SIZE = 1 << 16
+"""Of a side of the input, and of a number of channels or classes."""
 
 
 class Preprocessing(Document):
@@ -17,6 +23,7 @@ class Preprocessing(Document):
     `resize` is (height, width), bilinear; None leaves the size as it is.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
     color_order: Literal["RGB", "BGR"] = "RGB"
     resize: tuple[int, int] | None = None
     mean: tuple[float, ...]
@@ -31,8 +38,8 @@ class Preprocessing(Document):
             )
         if not all(deviation > 0 for deviation in self.standard_deviation):
             raise ValueError("a standard deviation is not above 0")
-        if self.resize is not None and min(self.resize) < 1:
-            raise ValueError(f"resize {self.resize} has a size below 1")
+        if self.resize is not None:
+            _check_sizes("resize", self.resize)
         return self
 
 
@@ -57,12 +64,12 @@ class Network(Document):
 
     schema_: Literal["datac.network/1"] = Field(default="datac.network/1", alias="schema")
     skeleton: Skeleton
-    channels: int = Field(ge=1)
-    cells: int = Field(ge=1)
-    classes: int = Field(ge=1)
+    channels: int = Field(ge=1, le=LARGEST_SIZE)
+    cells: int = Field(ge=1, le=MOST_CELLS)
+    classes: int = Field(ge=1, le=LARGEST_SIZE)
     input: tuple[int, int, int]
     output_stride: Literal[8, 16, 32] | None = None
-    head_channels: int | None = Field(default=None, ge=1)
+    head_channels: int | None = Field(default=None, ge=1, le=LARGEST_SIZE)
     preprocessing: Preprocessing | None = None
     class_info: Classes | None = None
 
@@ -73,11 +80,15 @@ class Network(Document):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
-        if min(self.input) < 1:
-            raise ValueError(f"input {self.input} has a size below 1")
+        _check_sizes("input", self.input)
         if self.channels % 2:
             raise ValueError(
                 f"channels {self.channels} is odd; the stride-2 skip needs an even number"
+            )
+        if self.preprocessing is not None and len(self.preprocessing.mean) != self.input[0]:
+            raise ValueError(
+                f"preprocessing has {len(self.preprocessing.mean)} means for an input of "
+                f"{self.input[0]} channels"
             )
         if self.class_info is not None and len(self.class_info.names) != self.classes:
             raise ValueError(f"{len(self.class_info.names)} class names for {self.classes} classes")
@@ -86,6 +97,13 @@ class Network(Document):
         if (self.head_channels is not None) != (self.skeleton == "segmentation"):
             raise ValueError("head_channels belongs to the segmentation skeleton, and to no other")
         return self
+
+
+def _check_sizes(what: str, sizes: tuple[int, ...]) -> None:
+    if min(sizes) < 1:
+        raise ValueError(f"{what} {sizes} has a size below 1")
+    if max(sizes) > LARGEST_SIZE:
+        raise ValueError(f"{what} {sizes} has a size above {LARGEST_SIZE}")
 
 
 DEFAULTS: dict[str, Network] = {

@@ -26,6 +26,7 @@ from datac.documents.search_result import SearchResult
 from datac.documents.search_space import SearchSpace
 from datac.documents.sentences import first_problem, nearest, printable, quote
 from datac.documents.text_forms import parse_text
+from datac.documents.train_result import TrainResult
 from datac.errors import BadInput
 from datac.published import NAMES, load
 
@@ -59,6 +60,7 @@ FORMATS: dict[str, Format] = {
     "datac.network/1": Format(Network),
     "datac.search_space/1": Format(SearchSpace),
     "datac.search_result/1": Format(SearchResult),
+    "datac.train_result/1": Format(TrainResult),
     "datac.latency_table/1": Format(LatencyTable, limit_bytes=64 * MIB),
     "datac.dataset_summary/1": Format(DatasetSummary),
     "datac.manifest/1": Format(Manifest),

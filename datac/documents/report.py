@@ -51,7 +51,9 @@ class Metric(Document):
     value: float
     samples: int
     agreement: float | None = Field(
-        default=None, description="share of predictions equal to the reference's"
+        default=None,
+        description="share of predictions equal to those of eager torch on the build's model.py "
+        "(the torch engine where there is one); absent where torch cannot run",
     )
     per_class: dict[str, float] = Field(default_factory=dict)
 
@@ -85,7 +87,10 @@ class TargetResult(Document):
 
 
 class Masks(Document):
-    """One sample of the report's figure: base64 PNGs of input, label and each runtime's answer."""
+    """One sample of the report's figure: base64 PNGs of input, label and each runtime's answer.
+
+    Eager torch is the first of them, wherever torch can run.
+    """
 
     sample: str
     input: str
@@ -113,15 +118,20 @@ class Report(Document):
     genotype: Genotype
     genotype_hash: str
     weights: str = Field(description="where the weights came from, in a few words")
-    parameters: int
-    multiply_adds: int
+    parameters: int = Field(
+        description="of what the build computes; datac show also counts cells that nothing reads"
+    )
+    multiply_adds: int = Field(description="for one input, of what the build computes")
     structure: StructureResult
     canonical: TargetResult | None = Field(
         default=None,
         description="model.onnx itself under ONNX Runtime, at every size of the reference",
     )
     targets: tuple[TargetResult, ...]
+    reference_metric: Metric | None = Field(
+        default=None,
+        description="of eager torch on the build's model.py, which every agreement is with",
+    )
     masks: tuple[Masks, ...] = ()
     environment: Environment
     command: str
-    notes: tuple[str, ...] = ()

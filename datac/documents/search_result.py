@@ -72,19 +72,6 @@ class SearchResult(Document):
     )
     versions: dict[str, str] = Field(default_factory=dict)
 
-    @property
-    def log_probability(self) -> float | None:
-        """Logarithm of P(one code per cell kind is exactly this genotype); None without draws."""
-        found = [
-            node.chosen_probability
-            for kind in self.genotype.cells
-            for node in self.distributions[kind]
-        ]
-        known = [probability for probability in found if probability is not None]
-        if len(known) < len(found):
-            return None
-        return math.fsum(math.log(value) if value else -math.inf for value in known)
-
     @model_validator(mode="after")
     def _fits_its_space(self) -> Self:
         for kind in self.genotype.cells:

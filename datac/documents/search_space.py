@@ -49,18 +49,3 @@ class SearchSpace(Document):
         if not self.operations:
             raise ValueError("there is no candidate to choose")
         return self
-
-
-DATA_SPACE = SearchSpace(
-    candidates=(
-        NONE,
-        "max_pool_3x3",
-        "avg_pool_3x3",
-        "skip_connect",
-        "sep_conv_3x3",
-        "sep_conv_5x5",
-        "dil_conv_3x3",
-        "dil_conv_5x5",
-    )
-)
-"""DARTS' space in the index order of the DATA authors' code (github.com/XinbangZhang/DATA-NAS)."""

@@ -17,6 +17,8 @@ KEY = "[key]"
 
 LONGEST_QUOTE = 60
 LONGEST_GUESS = 64
+NEAR = 0.5
+"""Of difflib's ratio: `skip` still stands for `skip_connect`."""
 
 KINDS = {
     "int_type": "a whole number",
@@ -50,9 +52,14 @@ def first_problem(error: ValidationError, document: type[BaseModel]) -> str:
     return f"{where}: {what}" if where else what
 
 
+def closest(name: str, known: Iterable[str], most: int = 1) -> list[str]:
+    """The known names that are spelt most like `name`, the nearest first; none where none is."""
+    return difflib.get_close_matches(name[:LONGEST_GUESS], list(known), n=most, cutoff=NEAR)
+
+
 def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
     """`. Did you mean "..."?`, or nothing where no known name is near."""
-    close = difflib.get_close_matches(name[:LONGEST_GUESS], list(known), n=most)
+    close = closest(name, known, most)
     return f". Did you mean {' or '.join(map(quote, close))}?" if close else ""
 
 
@@ -118,7 +125,8 @@ def _wanted(problem: ErrorDetails) -> tuple[str, str]:
         return KINDS[kind], ""
     # Pydantic's own words all have this form: "Input should be greater than or equal to 1".
     words = problem["msg"].removeprefix("Input should be ").lower()
-    return words.replace("greater than or equal to", "at least"), ""
+    words = words.replace("greater than or equal to", "at least")
+    return words.replace("less than or equal to", "at most"), ""
 
 
 def _subject(location: Location) -> Location:

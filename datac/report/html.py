@@ -5,6 +5,7 @@ from pathlib import Path
 import jinja2
 
 from datac.documents.build_folder import PAGE
+from datac.output_folder import write_beside
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -23,12 +24,7 @@ def fill(template: str, **values: object) -> str:
 
 
 def write(folder: Path, page: str) -> Path:
-    """Write `report.html` beside its place and rename, so that an old page stays whole."""
+    """Write `report.html` whole or not at all, so that an old page stays whole."""
     path = folder / PAGE
-    part = folder / f".{PAGE}.part"
-    try:
-        part.write_text(page, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_beside(path, page)
     return path

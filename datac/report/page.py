@@ -49,6 +49,7 @@ def render(report: Report) -> str:
         provenance=genotype.provenance,
         short_hash=wording.short(report.genotype_hash),
         reason=wording.reason(report),
+        reference=wording.reference(report),
         parameters=wording.count(report.parameters),
         multiply_adds=wording.count(report.multiply_adds),
         rows=rows(report),

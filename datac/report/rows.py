@@ -62,8 +62,8 @@ class Row:
 
 
 def rows(report: Report) -> tuple[Row, ...]:
-    """In the order of the report."""
-    return tuple(Row.of(target) for target in report.targets)
+    """`model.onnx` itself, then the targets in the order of the report."""
+    return tuple(Row.of(result) for result in wording.results(report))
 
 
 def metric_title(report: Report) -> str:

@@ -16,11 +16,13 @@ COLORS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 def summarise(report: Report) -> RenderableType:
     """For `rich.print`. Text from the report is never read as rich's markup."""
     parts: list[RenderableType] = [_verdict(report), _facts(report)]
-    if report.targets:
+    judged = wording.results(report)
+    if judged:
         parts += [Text(), _table(report), Text()]
-        parts += [line for target in report.targets for line in _remarks(target)]
+        parts += [line for target in judged for line in _remarks(target)]
+    reference = wording.reference(report)
+    parts += [Text(reference, style="dim")] if reference else []
     parts += [Text(f"- {difference}") for difference in report.structure.differences]
-    parts += [Text(f"note: {note}", style="dim") for note in report.notes]
     return Group(*parts)
 
 

@@ -2,14 +2,23 @@
 
 import math
 
+from datac.documents.build_folder import MODEL
 from datac.documents.report import Report, TargetResult
 
 NOTHING = "–"
 """Stands where a quantity was not measured."""
 
 
+def results(report: Report) -> tuple[TargetResult, ...]:
+    """The canonical ONNX first, then every target."""
+    canonical = () if report.canonical is None else (report.canonical,)
+    return (*canonical, *report.targets)
+
+
 def target_name(target: TargetResult) -> str:
-    """As in the build folder, e.g. `onnx f32`."""
+    """As in the build folder, e.g. `onnx f32`; the canonical ONNX has one precision for good."""
+    if target.target == MODEL:
+        return MODEL
     return f"{target.target} {target.precision}"
 
 
@@ -26,9 +35,9 @@ def reason(report: Report) -> str:
     """The one sentence under the verdict."""
     if report.verdict == "fail":
         return _why_it_fails(report)
-    ran = [target for target in report.targets if target.status == "run"]
+    ran = [target for target in results(report) if target.status == "run"]
     if not ran:
-        sentence = "No engine ran here, so no numbers were compared"
+        sentence = "Nothing ran here, so no numbers were compared"
     elif report.verdict == "inconclusive":
         unsure = [target for target in ran if target.verdict == "inconclusive"]
         names = _join([target_name(target) for target in unsure]) or "The measurement"
@@ -41,12 +50,24 @@ def reason(report: Report) -> str:
     return f"{sentence}{_structure(report)}{_not_run(report)}."
 
 
+def reference(report: Report) -> str | None:
+    """What every agreement in the table is with, where a metric was taken."""
+    metric = report.reference_metric
+    if metric is None:
+        return None
+    name = {"miou": "mIoU", "accuracy": "accuracy"}[metric.name]
+    return (
+        f"Agreement is with eager torch on model.py, whose {name} on the same "
+        f"{metric.samples} samples is {share(metric.value)}."
+    )
+
+
 def _why_it_fails(report: Report) -> str:
     structure = report.structure
     if structure.verdict == "fail":
         first = structure.differences[0] if structure.differences else _paths(report)
         return f"The network is not the genotype's: {first.rstrip('.')}."
-    for target in report.targets:
+    for target in results(report):
         if target.verdict == "fail" or target.status == "failed":
             return f"{target_name(target)}: {_failure(target).rstrip('.')}."
     return "The gate failed; the table says where."

@@ -50,6 +50,23 @@ class OnnxRuntime:
         """On the CPU nothing more; what CUDA lacks is said when it is asked for."""
         return self.missing()
 
+    def missing_cuda(self) -> Missing | None:
+        """A GPU, and the package that can use it."""
+        import onnxruntime
+
+        no_gpu = why_no_gpu()
+        if no_gpu is not None:
+            return Missing(
+                f"ONNX Runtime cannot run on CUDA here: {no_gpu}",
+                "use --device cpu, or a machine with an NVIDIA GPU",
+            )
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            return Missing(
+                "the onnxruntime package here is the one for the CPU",
+                "pip uninstall -y onnxruntime, then pip install 'datac[gpu]'",
+            )
+        return None
+
     def build(self, model: Path, options: BuildOptions, folder: Path) -> Engine:
         """Write `model.onnx` at the fixed size, or open in it."""
         require(self.missing())
@@ -68,7 +85,10 @@ class OnnxRuntime:
         require(self.missing_to_run())
         path = folder / engine.file
         if options.device == "cuda":
-            return _load_cuda(path, options)
+            require(self.missing_cuda())
+            from exporters.targets.onnx_cuda import CudaRunner
+
+            return CudaRunner(path, fixed_size=not options.dynamic_height_width)
         return CpuRunner(path, options.threads or available_cores())
 
 
@@ -161,22 +181,3 @@ def require_session_shapes(session: Any, inputs: Arrays, file: str) -> None:
         if expected.name not in inputs:
             raise TargetFailed(f"{file} asks for an input {expected.name}, which no network has")
         require_shape(expected.name, expected.shape, inputs[expected.name].shape, file)
-
-
-def _load_cuda(path: Path, options: BuildOptions) -> Runner:
-    import onnxruntime
-
-    no_gpu = why_no_gpu()
-    if no_gpu is not None:
-        raise PlatformMissing(
-            f"ONNX Runtime cannot run on CUDA here: {no_gpu}; use --device cpu, or a machine "
-            "with an NVIDIA GPU"
-        )
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        raise PlatformMissing(
-            "the onnxruntime package here is the one for the CPU; pip uninstall -y onnxruntime, "
-            "then pip install 'datac[gpu]'"
-        )
-    from exporters.targets.onnx_cuda import CudaRunner
-
-    return CudaRunner(path, fixed_size=not options.dynamic_height_width)

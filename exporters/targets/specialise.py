@@ -18,8 +18,12 @@ from exporters.targets.target import BuildOptions
 
 def specialise(path: Path, options: BuildOptions) -> onnx.ModelProto:
     """The model at `options.input_shape` (N, C, H, W), or as it is if that is to stay open."""
-    model = read_model(path)
-    _require_input(model, options.input_shape, path.name)
+    return specialise_model(read_model(path), options, path.name)
+
+
+def specialise_model(model: onnx.ModelProto, options: BuildOptions, name: str) -> onnx.ModelProto:
+    """`specialise` of a model that is no file; changes it. `name`: as an error calls it."""
+    _require_input(model, options.input_shape, name)
     if options.dynamic_height_width:
         return model
     for dimension, size in zip(_dimensions(model.graph.input[0]), options.input_shape, strict=True):
@@ -33,7 +37,7 @@ def specialise(path: Path, options: BuildOptions) -> onnx.ModelProto:
         )
     except onnx.shape_inference.InferenceError as error:
         shape = "x".join(map(str, options.input_shape))
-        raise BadInput(f"{path.name} cannot be fixed to {shape}: {one_line(error)}") from error
+        raise BadInput(f"{name} cannot be fixed to {shape}: {one_line(error)}") from error
 
 
 def read_model(path: Path) -> onnx.ModelProto:
@@ -43,7 +47,13 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 def write_model(model: onnx.ModelProto, path: Path) -> None:
     """Write one self-contained file; the same model gives the same bytes."""
-    write_beside(path, model.SerializeToString(deterministic=True))
+    write_beside(path, model_bytes(model))
+
+
+def model_bytes(model: onnx.ModelProto) -> bytes:
+    """What `write_model` writes."""
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 def _require_input(model: onnx.ModelProto, shape: Sequence[int], name: str) -> None:

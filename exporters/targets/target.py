@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,3 +134,23 @@ class Target(Protocol):
 
     def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:
         """Load what `build` made. The caller has checked the digest."""
+
+
+@runtime_checkable
+class MayUseCuda(Protocol):
+    """A target whose engines run on the CPU or, where it is asked for, on an NVIDIA GPU."""
+
+    def missing_cuda(self) -> Missing | None:
+        """What running on an NVIDIA GPU lacks on this machine, if anything."""
+
+
+def missing_for(target: Target, options: BuildOptions) -> Missing | None:
+    """What an engine with these options lacks on this machine, if anything.
+
+    An engine for a device that was asked for and is not here is not built: nobody would have
+    tried it, and the report must not read as if the device had answered.
+    """
+    missing = target.missing()
+    if missing is None and options.device == "cuda" and isinstance(target, MayUseCuda):
+        return target.missing_cuda()
+    return missing

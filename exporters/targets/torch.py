@@ -16,7 +16,7 @@ from compiler.model_file import print_model
 from datac.documents.build_folder import GENOTYPE, SOURCE, WEIGHTS
 from datac.documents.genotype import Genotype
 from datac.documents.read import read_json
-from datac.errors import BadInput, PlatformMissing
+from datac.errors import BadInput
 from exporters.targets.packages import why_not_importable
 from exporters.targets.target import (
     Array,
@@ -48,6 +48,17 @@ class Torch:
         """On the CPU nothing more."""
         return self.missing()
 
+    def missing_cuda(self) -> Missing | None:
+        """A GPU that torch can use."""
+        import torch
+
+        if torch.cuda.is_available():
+            return None
+        return Missing(
+            "torch sees no CUDA device here",
+            "use --device cpu, or a machine with an NVIDIA GPU",
+        )
+
     def build(self, model: Path, options: BuildOptions, folder: Path) -> Engine:
         """Copy what the build holds; eager torch takes any size."""
         require(self.missing())
@@ -60,6 +71,8 @@ class Torch:
     def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:
         """Run `model.py`, if it is to the letter what datac writes for its genotype."""
         require(self.missing_to_run())
+        if options.device == "cuda":
+            require(self.missing_cuda())
         return TorchRunner(_own_source(folder), folder / engine.file, options)
 
 
@@ -69,10 +82,6 @@ class TorchRunner:
     def __init__(self, source: str, weights: Path, options: BuildOptions) -> None:
         import torch
 
-        if options.device == "cuda" and not torch.cuda.is_available():
-            raise PlatformMissing(
-                "torch sees no CUDA device here; use --device cpu, or a machine with an NVIDIA GPU"
-            )
         self.device: str = options.device
         self.threads: int | None = options.threads or torch.get_num_threads()
         self._network: Any = _execute(source).load(weights).to(options.device)
@@ -155,7 +164,8 @@ def _own_source(folder: Path) -> str:
     if genotype.network is None:
         raise BadInput(f"{folder / GENOTYPE} names no network; compile again")
     expected = print_model(lower(genotype, genotype.network), genotype, genotype.network)
-    if (folder / SOURCE).read_bytes() != expected.encode():
+    path = folder / SOURCE
+    if not path.is_file() or path.read_bytes() != expected.encode():
         raise BadInput(
             f"{folder / SOURCE} is not what this datac writes for its genotype and is not run; "
             "compile again"

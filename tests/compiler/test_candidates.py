@@ -16,7 +16,6 @@ from compiler.candidates import (
     Place,
     candidate_graph,
     factorized_reduce,
-    nearest,
 )
 from compiler.graph import Graph
 from compiler.ops import AvgPool, BatchNorm, Conv, Input, MaxPool, TensorType
@@ -190,16 +189,3 @@ def test_the_search_space_is_that_of_the_method_in_its_order() -> None:
         "dil_conv_3x3",
         "dil_conv_5x5",
     )
-
-
-@pytest.mark.parametrize(
-    ("written", "meant"),
-    [
-        ("sepconv3x3", "sep_conv_3x3"),
-        ("skip", "skip_connect"),
-        ("maxpool_3x3", "max_pool_3x3"),
-        ("transformer", None),
-    ],
-)
-def test_the_nearest_known_name_is_found(written: str, meant: str | None) -> None:
-    assert nearest(written) == meant

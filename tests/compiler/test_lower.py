@@ -76,7 +76,7 @@ def test_lowering_twice_gives_the_same_text(tiny: Tiny) -> None:
 @pytest.mark.parametrize(
     ("operation", "sentence"),
     [
-        ("sepconv3x3", 'normal cell, node 2: unknown operation "sepconv3x3"; did you mean "sep_c'),
+        ("sepconv3x3", 'normal cell, node 2: unknown operation "sepconv3x3". Did you mean "sep_c'),
         ("transformer", 'unknown operation "transformer" (datac show --operations lists all, '),
         ("none", 'normal cell, node 2: "none" is no path; leave it out'),
     ],

@@ -12,6 +12,7 @@ from datac.errors import BadInput
 from datac.output_folder import (
     MARKER,
     check_replaceable,
+    check_writable_file,
     mark,
     prepare,
     replaced_whole,
@@ -63,10 +64,32 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(output_folder.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         write_beside(path, "after")
+    assert caught.value.filename == str(path)
     assert path.read_text() == "before"
     assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_file_that_can_be_written_passes_and_nothing_is_written(folder, there):
+    if there:
+        folder.write_text("before")
+    check_writable_file(folder)
+    check_writable_file(Path("out"))
+    assert names(folder.parent) == (["out"] if there else [])
+
+
+def test_a_file_that_could_not_be_written_is_refused(folder, monkeypatch):
+    with pytest.raises(BadInput, match="below is no folder"):
+        check_writable_file(folder.parent / "below" / "file")
+    folder.mkdir()
+    with pytest.raises(BadInput, match="out is a folder, where a file will be written"):
+        check_writable_file(folder)
+    # Root may write everywhere, so the answer for anyone else is put in its place.
+    monkeypatch.setattr(output_folder.os, "access", lambda *_: False)
+    with pytest.raises(BadInput, match="is not writable, but file goes there"):
+        check_writable_file(folder / "file")
 
 
 # ---- the marker --------------------------------------------------------------------------------
@@ -133,6 +156,28 @@ def test_a_finished_folder_is_replaced(made):
     assert prepare(folder, "child") is False
     assert names(folder) == [MARKER]
     assert state_of(folder) == ("child", False)
+
+
+def test_a_link_to_a_finished_folder_stays_a_link(made, tmp_path):
+    folder = made("run", True)
+    (tmp_path / "link").symlink_to("out")
+    assert prepare(tmp_path / "link", "run") is False
+    assert (tmp_path / "link").is_symlink()
+    assert names(folder) == [MARKER]
+
+
+def test_a_full_disk_leaves_the_finished_folder_whole(made, monkeypatch):
+    folder = made("run", True)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(output_folder.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        prepare(folder, "run")
+    assert names(folder) == [MARKER, "old"]
+    assert state_of(folder) == ("run", True)
+    assert names(folder.parent) == ["out"]
 
 
 def test_a_finished_folder_is_not_resumed(made):

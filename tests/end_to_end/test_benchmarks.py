@@ -13,18 +13,22 @@ TINY = ("--channels", "4", "--cells", "3", "--input", "3x16x16", "--threads", "1
 QUICK = ("--repeats", "1", "--again", "1", "--seconds", "0.1", "--exporter", "torchscript")
 
 
-def test_emission(tmp_path):
-    pytest.importorskip("onnxscript")
-    script = str(ROOT / "benchmarks" / "emission.py")
+def run(name, *arguments, folder):
     done = subprocess.run(
-        [sys.executable, script, "--net", "segmentation", *TINY, *QUICK, "--json", "out.json"],
-        cwd=tmp_path,
-        env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
+        [sys.executable, str(ROOT / "benchmarks" / name), *arguments, "--json", "out.json"],
+        cwd=folder,
+        env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_emission(tmp_path):
+    pytest.importorskip("onnxscript")
+    done = run("emission.py", "--net", "segmentation", *TINY, *QUICK, folder=tmp_path)
     exporters = json.loads((tmp_path / "out.json").read_text())["segmentation"]["exporters"]
     assert list(exporters) == ["datac", "torchscript"]
     for result in exporters.values():
@@ -32,3 +36,13 @@ def test_emission(tmp_path):
         assert result["latency_ms"]["median"] > 0
         assert 0 < result["again_s"]["median"] <= result["process_s"]["median"]
     assert "| torch.onnx.export, dynamo=False |" in done.stdout
+
+
+def test_healthy_runs_stay_well_within_the_gate(tmp_path):
+    pytest.importorskip("openvino")
+    small = ("--net", "segmentation", "--cell", "data-m4", "--seeds", "1")
+    done = run("tolerance.py", *small, folder=tmp_path)
+    runtimes = json.loads((tmp_path / "out.json").read_text())["segmentation"]
+    assert len(runtimes) == 5
+    assert all(0.05 < ratio < 2 for ratios in runtimes.values() for ratio in ratios)
+    assert "the gate accepts 3" in done.stdout

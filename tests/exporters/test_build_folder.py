@@ -6,6 +6,7 @@ from hashlib import sha256
 import pytest
 
 from datac.documents.build_folder import Manifest
+from datac.documents.network import DEFAULTS
 from datac.documents.read import read_json
 from datac.errors import BadInput
 from exporters.build_folder import (
@@ -104,9 +105,36 @@ def test_a_side_car_may_not_name_what_is_not_there(build, update_manifest):
         read_side_car(build, place, manifest)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"target": "openvino"}, r"describes the engine openvino-f32, which is not the name"),
+        ({"precision": "f16"}, r"describes the engine onnx-f16"),
+        ({"genotype_hash": "0" * 64}, r"of another genotype or network"),
+    ],
+)
+def test_a_side_car_of_something_else_is_bad_input(build, update_manifest, change, said):
+    manifest, place = edit_side_car(build, update_manifest, **change)
+    with pytest.raises(BadInput, match=said):
+        read_side_car(build, place, manifest)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"genotype_hash": "0" * 64}, {"network": DEFAULTS["imagenet"]}],
+    ids=("genotype", "network"),
+)
+def test_a_genotype_that_the_manifest_does_not_speak_of_is_bad_input(build, change):
+    manifest = read_manifest(build).model_copy(update=change)
+    with pytest.raises(BadInput, match=r"genotype\.json is not the genotype and network"):
+        read_build_genotype(build, manifest)
+    with pytest.raises(BadInput, match="of another genotype or network"):
+        read_side_car(build, build / "engines/onnx-f32", manifest)
+
+
 def test_the_genotype_of_a_build_names_its_network(build, genotype, networks):
-    read, network = read_build_genotype(build)
+    read, network = read_build_genotype(build, read_manifest(build))
     assert (read.hash, network) == (genotype.hash, networks.classification)
     (build / "genotype.json").write_text(genotype.to_json())
     with pytest.raises(BadInput, match="names no network"):
-        read_build_genotype(build)
+        read_build_genotype(build, read_manifest(build))

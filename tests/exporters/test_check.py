@@ -9,12 +9,19 @@ import pytest
 from onnx import numpy_helper
 
 from datac.errors import BadInput
+from datac.report.wording import reason
 from exporters import check as gate
 from exporters.check import check
+from exporters.export import ODD_CASE
+from exporters.reference import load_reference
 from exporters.targets.onnx import CpuRunner, OnnxRuntime
 from exporters.targets.target import TargetFailed
 
 CONV = ("cell0.node2.path0.", "cell0.node2.path1.")
+
+
+def results(report):
+    return {result.target: result for result in report.targets}
 
 
 def edit(folder, change):
@@ -228,8 +235,9 @@ def test_the_torch_engine_never_runs_foreign_code(build, update_manifest, tmp_pa
     with (build / name).open("ab") as file:
         file.write(side_effect(trace))
     update_manifest(build, name)
-    with pytest.raises(BadInput, match="is not run"):
-        check(build, threads=1)
+    torch_result = results(check(build, threads=1))["torch"]
+    assert (torch_result.status, torch_result.verdict) == ("failed", "fail")
+    assert "engines/torch-f32/model.py is not that of the build" in torch_result.reason
     assert not trace.exists()
 
 
@@ -287,6 +295,21 @@ def test_without_a_runtime_the_verdict_is_inconclusive(build, monkeypatch):
     report = gate.judge(replace(subject, structure=absent), (), None, command="")
     assert report.canonical.status == "missing"
     assert report.verdict == "inconclusive"
+
+
+def test_an_engine_that_no_input_fits_is_inconclusive(build, update_manifest):
+    """A gate that judged nothing is no gate that passed."""
+    reference = load_reference(build / "reference.npz")
+    odd = tuple(case for case in reference.cases if case.name == ODD_CASE)
+    replace(reference, cases=odd).save(build / "reference.npz")
+    update_manifest(build, "reference.npz")
+    report = check(build, threads=1)
+    assert results(report)["torch"].verdict == report.canonical.verdict == "pass"
+    assert results(report)["onnx"].verdict == "inconclusive"
+    assert report.verdict == "inconclusive"
+    sentence = reason(report)
+    assert sentence.startswith("onnx f32 and openvino f32 gave no clear answer: ")
+    assert "the reference has no input of shape (1, 3, 16, 16)" in sentence
 
 
 def test_an_engine_that_does_not_load_fails_and_the_others_are_judged(build, monkeypatch):

@@ -19,6 +19,7 @@ from exporters import export
 from exporters.check import check
 from exporters.export import ODD_CASE, Request, choose_inputs, compile_build
 from exporters.reference import load_reference
+from exporters.targets import resolve
 from exporters.targets.onnx import OnnxRuntime
 from exporters.targets.target import Missing, TargetFailed
 from exporters.task import labelled_inputs
@@ -128,6 +129,9 @@ def test_segmentation_with_data_gives_a_metric_for_every_engine(compile_tiny, ne
     values = [result.metric.value for result in report.targets]
     assert max(values) - min(values) < 0.001
     assert all(result.metric.agreement > 0.999 for result in report.targets)
+    torch_result = by_target(report)["torch"]
+    assert report.reference_metric == torch_result.metric
+    assert torch_result.metric.agreement == 1
     assert [masks.sample for masks in report.masks] == [s.name for s in data.samples]
     assert set(report.masks[0].predictions) == {"onnx-f32", "openvino-f32", "torch-f32"}
     cases = load_reference(tmp_path / "build" / "reference.npz").cases
@@ -135,6 +139,37 @@ def test_segmentation_with_data_gives_a_metric_for_every_engine(compile_tiny, ne
         *(s.name.replace("/", "-") for s in data.samples),
         ODD_CASE,
     ]
+
+
+def test_eager_torch_is_agreed_with_when_it_is_no_target(compile_tiny, networks, tmp_path):
+    networks.wide = networks.segmentation.model_copy(update={"classes": 6})
+    data = labelled_inputs(segmentation(), networks.wide, "val", 2)
+    report = compile_tiny("onnx", task="wide", data=data)
+    assert list(report.masks[0].predictions) == ["torch", "onnx-f32"]
+    assert report.reference_metric.agreement == 1
+    assert report.reference_metric.value == pytest.approx(report.targets[0].metric.value, abs=1e-3)
+    assert report.targets[0].metric.agreement > 0.999
+    assert [result.target for result in report.targets] == ["onnx"]
+    again = check(tmp_path / "build", data, threads=1)
+    assert again.reference_metric == report.reference_metric
+
+
+@pytest.mark.parametrize("target", ["onnx", "torch"])
+def test_a_gpu_that_is_not_here_is_missing_and_the_rest_is_made(
+    compile_tiny, build, tmp_path, monkeypatch, target
+):
+    kind = type(resolve(target))
+    absent = Missing("there is no GPU here", "use --device cpu")
+    monkeypatch.setattr(kind, "missing_cuda", lambda self: absent)
+    report = compile_tiny(target, "openvino", device="cuda", out=tmp_path / "made")
+    result = by_target(report)[target]
+    assert (result.status, result.verdict, result.reason) == ("missing", None, str(absent))
+    assert by_target(report)["openvino"].verdict == "pass"
+    assert not (tmp_path / "made/engines" / f"{target}-f32").exists()
+    before = contents(build / "engines")
+    kept = compile_build(build, Request((target,), build, device="cuda", bench_seconds=0.0))
+    assert by_target(kept)[target].status == "missing"
+    assert contents(build / "engines") == before
 
 
 def test_engines_can_stay_open_in_height_and_width(compile_tiny, tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -48,6 +49,9 @@ def test_cases_are_chosen_by_shape(reference):
     assert [case.name for case in reference.fitting((2, 3, 7, 5))] == ["odd-size"]
     assert reference.fitting(None) == reference.cases
     assert reference.fitting((9, 9, 9, 9)) == ()
+    assert reference.first((1, 3, 8, 8)).name == "val-0.png"
+    with pytest.raises(BadInput, match="has no input of size 9x9x9x9; compile again"):
+        reference.first((9, 9, 9, 9))
 
 
 class Touch:
@@ -111,6 +115,31 @@ def test_what_is_no_reference_is_refused(tmp_path, content):
     path = tmp_path / "reference.npz"
     path.write_bytes(content)
     with pytest.raises(BadInput, match="not the reference of a build"):
+        load_reference(path)
+
+
+def test_what_would_unpack_to_more_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "reference.npz"
+    np.savez_compressed(path, **{"input/a": np.zeros((1, 1000))})
+    with pytest.raises(BadInput, match="it is compressed"):
+        load_reference(path)
+    monkeypatch.setattr("exporters.reference.LARGEST_BYTES", 3000)
+    path.write_bytes(_npz(a=np.zeros(400, np.uint8), b=np.zeros(2000, np.uint8)))
+    assert path.stat().st_size < 3000
+    monkeypatch.setattr("exporters.reference.LARGEST_BYTES", path.stat().st_size)
+    with ZipFile(path, "a") as file:
+        file.getinfo("a.npy").file_size += 10_000
+        file._didModify = True
+    monkeypatch.setattr("exporters.reference.LARGEST_BYTES", path.stat().st_size)
+    with pytest.raises(BadInput, match="unpacks to more than"):
+        load_reference(path)
+
+
+@pytest.mark.parametrize("error", [0.01, np.inf])
+def test_a_prediction_that_would_pass_anything_is_refused(reference, tmp_path, error):
+    path = tmp_path / "reference.npz"
+    replace(reference, predicted_error={"logits": error, "auxiliary/2": 0.0}).save(path)
+    with pytest.raises(BadInput, match=r"error of .* for output logits, which is not credible"):
         load_reference(path)
 
 

@@ -58,7 +58,7 @@ def test_miou_and_agreement_by_hand(segmentation):
     good = [[[0, 0], [1, 0]], [[1, 1], [2, 0]]]
     bad = [[[0, 0], [1, 0]], [[1, 1], [1, 0]]]
     runners = {"good": Played(good), "bad": Played(bad)}
-    metrics = evaluate_runners(runners, segmentation).metrics
+    metrics = evaluate_runners(runners, segmentation, reference="good").metrics
     assert metrics["good"].per_class == pytest.approx({"sky": 2 / 3, "road": 3 / 4, "car": 1})
     assert metrics["bad"].per_class == pytest.approx({"sky": 2 / 3, "road": 3 / 5, "car": 0})
     assert metrics["good"].value == pytest.approx((2 / 3 + 3 / 4 + 1) / 3)
@@ -73,10 +73,20 @@ def test_accuracy_and_agreement_by_hand(networks):
     network = networks.classification.model_copy(update={"input": (3, 2, 2)})
     data = labelled_inputs(dataset_of("classification", samples), network, "val")
     runners = {"a": Played([0, 1, 2, 2]), "b": Played([1, 0, 2, 1])}
-    metrics = evaluate_runners(runners, data).metrics
+    result = evaluate_runners(runners, data, reference="a")
+    metrics = result.metrics
+    assert result.reference == metrics["a"]
     assert (metrics["a"].value, metrics["b"].value) == (0.75, 0.5)
     assert (metrics["a"].agreement, metrics["b"].agreement) == (1.0, 0.25)
     assert {(m.name, m.samples) for m in metrics.values()} == {("accuracy", 4)}
+
+
+def test_without_a_reference_there_is_no_agreement(segmentation):
+    answers = [[[0, 0], [1, 1]], [[1, 1], [2, 0]]]
+    result = evaluate_runners({"a": Played(answers)}, segmentation)
+    assert result.metrics["a"].value == 1
+    assert result.metrics["a"].agreement is result.reference is None
+    assert evaluate_runners({}, segmentation).masks == ()
 
 
 def decoded(text):

@@ -58,6 +58,14 @@ def same(one, other):
     return torch.equal(one.images, other.images) and torch.equal(one.labels, other.labels)
 
 
+def test_classes_may_be_more_than_a_byte_can_number():
+    pixel = np.zeros((1, 1, 3), dtype=np.uint8)
+    samples = [Sample(str(number), pixel, number) for number in range(300)]
+    settings = {"size": (1, 1), "batch_size": 300, "classes": 300, "augment": False}
+    (batch,) = batches_of(samples, "classification", **settings).epoch(0)
+    assert batch.labels.tolist() == list(range(300))
+
+
 @pytest.mark.parametrize("task", ["segmentation", "classification"])
 def test_an_epoch_depends_on_seed_and_number_alone(task):
     batches = both(task)

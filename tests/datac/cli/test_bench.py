@@ -71,6 +71,21 @@ def test_a_touched_engine_is_2_and_not_timed(build, measured, capsys):
     assert "engines/onnx-f32/model.onnx" in capsys.readouterr().err
 
 
+def test_an_engine_that_does_not_load_is_skipped_and_said(build, measured, capsys, monkeypatch):
+    from exporters.targets.openvino import OpenVINO
+    from exporters.targets.target import TargetFailed
+
+    def refuse(self, folder, engine, options):
+        raise TargetFailed("OpenVINO refused model.onnx")
+
+    measured(0.0)
+    monkeypatch.setattr(OpenVINO, "load", refuse)
+    assert run([*BENCH, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert set(json.loads(captured.out)) == {"onnx-f32", "torch-f32"}
+    assert "openvino-f32 was not timed: OpenVINO refused model.onnx" in captured.err
+
+
 def test_what_is_no_build_is_2(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run([*BENCH]) == 2

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datac.cli import options
 from datac.cli.options import (
     NetworkOptions,
     RunOptions,
@@ -16,7 +17,7 @@ from datac.cli.options import (
 )
 from datac.datasets.dataset import Sample
 from datac.documents.genotype import Cell, Genotype, Node, Path
-from datac.documents.network import DEFAULTS, Classes, Network, Preprocessing, Task
+from datac.documents.network import DEFAULTS, LARGEST_SIZE, Classes, Network, Preprocessing, Task
 from datac.errors import BadInput
 
 CELL = Cell(nodes=(Node(paths=(Path(operation="sep_conv_3x3", input=0),)),), output=(2,))
@@ -124,6 +125,17 @@ def test_a_size_below_one_is_refused(option: str, value: str) -> None:
     assert option in result.output
 
 
+def test_a_side_may_be_as_large_as_in_the_document() -> None:
+    assert options.LARGEST_SIZE == LARGEST_SIZE
+
+
+def test_the_images_of_a_data_set_have_three_channels() -> None:
+    with pytest.raises(BadInput, match="--input with 1 channels: the images of a data set have 3"):
+        network_from(
+            NetworkOptions(input=(1, 32, 32)), None, FakeDataset("segmentation", CATS_AND_DOGS)
+        )
+
+
 def test_resume_and_restart_exclude_each_other() -> None:
     with pytest.raises(BadInput, match="choose one"):
         parsed("--resume", "--restart")
@@ -177,7 +189,14 @@ def test_another_class_count_drops_the_class_names() -> None:
     [
         (NetworkOptions(channels=15), "channels 15 is odd"),
         (NetworkOptions(input=(3, 0, 32)), "has a size below 1"),
-        (NetworkOptions(cells=0), "cells: .* greater than or equal to 1"),
+        (NetworkOptions(cells=0), '"cells" must be at least 1, not 0'),
+        (NetworkOptions(cells=1001), '"cells" must be at most 1000, not 1001'),
+        (NetworkOptions(channels=65538), '"channels" must be at most 65536'),
+        (NetworkOptions(classes=65537), '"classes" must be at most 65536'),
+        (
+            NetworkOptions(network="segmentation", head_channels=65537),
+            '"head_channels" must be at most 65536',
+        ),
         (NetworkOptions(output_stride=8), "output_stride belongs to the segmentation skeleton"),
     ],
 )

@@ -117,6 +117,17 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
             "a: the disk is full; free some space and run the command again",
         ),
         (
+            IsADirectoryError(21, "Is a directory", "genotype.json"),
+            2,
+            "genotype.json: a folder stands where a file goes; "
+            "move it away or choose another place",
+        ),
+        (
+            NotADirectoryError(20, "Not a directory", "run/a"),
+            2,
+            "run/a: a file stands where a folder goes; move it away or choose another place",
+        ),
+        (
             PermissionError(13, "Permission denied", "build"),
             2,
             "build: permission denied; choose another place or change its permissions",

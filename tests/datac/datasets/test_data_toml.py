@@ -125,8 +125,8 @@ def test_the_digest_follows_the_description(pets, text):
     [
         ("[classes]", "[classes", "not valid TOML"),
         ("[classes]", "x = " + "[" * 10**5 + "\n[classes]", "not valid TOML"),
-        ("[classes]", "color = 3\n[classes]", "color: Extra inputs"),
-        ("names =", "nams =", "classes.names: Field required"),
+        ("[classes]", "color = 3\n[classes]", 'unknown key "color"'),
+        ("names =", "nams =", r'classes: unknown key "nams". Did you mean "names"\?'),
         ("splits.train", "splits.training", "training"),
         ("[splits.train]", "[splits.test]", r"\[splits.train\] is missing"),
         ('["pet", "background"]', '["pet"]', "labels.values has 2 for 1 classes"),
@@ -172,3 +172,27 @@ def test_refused_splits(pets, text, body, sentence):
     text("data.toml", table(classes='names = ["a"]', splits__train=body))
     with pytest.raises(BadInput, match=sentence):
         open_dataset(str(pets))
+
+
+def many(count, task, **labels):
+    table = "".join(f"{key} = {value}\n" for key, value in labels.items())
+    names = [f"c{number:03}" for number in range(count)]
+    return (
+        f'task = "{task}"\n[classes]\nnames = {names}\n[labels]\n{table}'
+        '[splits.train]\nlist = "train.txt"\n[splits.val]\nlist = "train.txt"\n'
+    )
+
+
+def test_classes_of_whole_images_may_be_more_than_a_byte_can_number(tmp_path, image, text):
+    for number in (0, 255, 299):
+        image(f"{number}.png", height=1, width=1)
+    text("train.txt", "0.png c000\n255.png 255\n299.png c299\n0.png 999\n")
+    text("data.toml", many(300, "classification", ignore=[999]))
+    train = open_dataset(str(tmp_path)).splits["train"]
+    assert [sample.label for sample in train] == [0, 255, 299]
+
+
+def test_classes_of_pixels_may_not(tmp_path, text):
+    text("data.toml", many(300, "segmentation"))
+    with pytest.raises(BadInput, match=r"classes\.names has 300 names; it needs 1 to 255"):
+        open_dataset(str(tmp_path))

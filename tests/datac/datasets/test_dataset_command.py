@@ -30,6 +30,16 @@ def test_shares_of_samples(batch, tmp_path):
     assert describe(open_dataset(str(tmp_path))).splits["train"].shares[2] == 0.75
 
 
+def test_more_classes_than_a_byte_can_number(tmp_path, image):
+    for number in range(300):
+        for split in ("train", "val"):
+            image(f"{split}/c{number:03}/0.png", height=1, width=1)
+    opened = open_dataset(str(tmp_path))
+    shares = describe(opened, samples=300).splits["train"].shares
+    assert shares == pytest.approx([1 / 300] * 300)
+    assert opened.splits["val"][299].label == 299
+
+
 def test_sampling_is_repeatable_and_says_how_many():
     first = describe(open_dataset("shapes"), samples=3)
     assert first == describe(open_dataset("shapes"), samples=3)

@@ -20,7 +20,7 @@ from datac.documents.network import Network
 from datac.documents.read import FORMATS, Format, read_json
 from datac.documents.report import OutputError, Report
 from datac.documents.search_result import SearchResult
-from datac.documents.search_space import DATA_SPACE, SearchSpace
+from datac.documents.search_space import SearchSpace
 from datac.errors import BadInput
 
 GOLDEN = FilePath(__file__).parents[2] / "golden" / "documents"
@@ -116,6 +116,27 @@ def test_names_that_leave_the_folder_are_refused(name: str) -> None:
         (("classes",), 0, '"classes" must be at least 1, not 0'),
         (("input",), [3, 0, 32], "input (3, 0, 32) has a size below 1"),
         (("input",), [3, 32], "input: entry 2 is missing"),
+        (("input",), [3, 65537, 32], "input (3, 65537, 32) has a size above 65536"),
+        (("cells",), 1001, '"cells" must be at most 1000, not 1001'),
+        (("channels",), 65538, '"channels" must be at most 65536, not 65538'),
+        (("head_channels",), 65537, '"head_channels" must be at most 65536, not 65537'),
+        (("classes",), 10**30, '"classes" must be at most 65536, not 1000000'),
+        (("input",), [1, 96, 128], "preprocessing has 3 means for an input of 1 channels"),
+        (
+            ("preprocessing", "mean"),
+            [0.5, 0.5, math.inf],
+            "preprocessing, mean: entry 2 must be a finite number, not Infinity",
+        ),
+        (
+            ("preprocessing", "standard_deviation"),
+            [1, math.nan, 1],
+            "preprocessing, standard_deviation: entry 1 must be a finite number, not NaN",
+        ),
+        (
+            ("preprocessing", "resize"),
+            [65537, 1],
+            "preprocessing: resize (65537, 1) has a size above 65536",
+        ),
         (("skeleton",), "cifat", '"skeleton" must be "cifar", "imagenet" or "segmentation", not '),
         (("chanels",), 3, 'unknown key "chanels". Did you mean "channels"?'),
         (("preprocessing", "mean"), [0.5], "preprocessing: 1 means for 3 standard deviations"),
@@ -159,13 +180,6 @@ def test_location_in_a_report_is_in_plain_words() -> None:
 # ---------------------------------------------------------------- search space and result
 
 
-def test_data_space_is_that_of_the_paper() -> None:
-    # 8 candidates, 4 nodes, 14 edges: DATA (NeurIPS 2019) after DARTS (arXiv 1806.09055).
-    assert len(DATA_SPACE.candidates) == 8
-    assert list(DATA_SPACE.numbers()) == [2, 3, 4, 5]
-    assert sum(len(DATA_SPACE.paths(node)) for node in DATA_SPACE.numbers()) == 14 * 7
-
-
 def test_paths_are_listed_by_input_then_candidate() -> None:
     space = SearchSpace(candidates=("none", "a", "b"), nodes=1)
     assert space.paths(2) == (
@@ -186,22 +200,6 @@ def test_paths_are_listed_by_input_then_candidate() -> None:
 )
 def test_space_without_a_choice(candidates: list[str], expected: str) -> None:
     assert refusal({**golden(SearchSpace), "candidates": candidates}, SearchSpace) == expected
-
-
-def test_log_probability_is_over_both_cells() -> None:
-    result = read_json(golden_file("datac.search_result/1"), SearchResult)
-    chosen = [node.chosen_probability for nodes in result.distributions.values() for node in nodes]
-    assert all(chosen)
-    assert result.log_probability == pytest.approx(
-        math.log(math.prod(value for value in chosen if value is not None))
-    )
-
-
-def test_method_that_does_not_draw_has_no_probability() -> None:
-    content = golden(SearchResult)
-    for node in content["distributions"]["normal"]:
-        del node["chosen_probability"]
-    assert read_json(json.dumps(content).encode(), SearchResult).log_probability is None
 
 
 def test_distribution_that_is_none_or_does_not_fit() -> None:

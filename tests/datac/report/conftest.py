@@ -165,12 +165,11 @@ def report(genotype):
             date="2026-11-24",
         ),
         command="datac compile data-m7 --target onnx",
-        notes=("a note",),
     )
 
 
 @pytest.fixture
 def bare_report(report, genotype):
     plain = genotype.model_copy(update={"network": None, "provenance": None})
-    changes = {"targets": (), "masks": (), "notes": (), "genotype": plain}
+    changes = {"targets": (), "masks": (), "genotype": plain}
     return report.model_copy(update=changes)

@@ -11,6 +11,7 @@ from datac.documents.report import OutputError, StructureResult, TargetResult
 from datac.errors import BadInput
 from datac.report import wording
 from datac.report.page import render, write_page
+from datac.report.rows import rows
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -60,7 +61,6 @@ def test_the_page_is_balanced_and_says_what_it_must(report):
         "0123456789ab",
         "34 of 34 paths",
         "datac compile data-m7 --target onnx",
-        "a note",
         "onnx 1.18.0",
         "road",
     ):
@@ -133,7 +133,7 @@ def test_hostile_text_stays_text_everywhere(report, hostile):
         for mask in report.masks
     )
     update = dict.fromkeys(("name", "weights", "command", "genotype_hash"), hostile)
-    update |= {"targets": targets, "masks": masks, "notes": (hostile,)}
+    update |= {"targets": targets, "masks": masks}
     page = Page(render(report.model_copy(update=update)))
     assert {tag for tag, _ in page.tags} <= {tag for tag, _ in harmless.tags}
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
@@ -143,9 +143,9 @@ def test_hostile_text_stays_text_everywhere(report, hostile):
 @settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(name=st.text(), note=st.text())
-def test_any_text_gives_a_balanced_page(bare_report, name, note):
-    page = Page(render(bare_report.model_copy(update={"name": name, "notes": (note,)})))
+@given(name=st.text(), command=st.text())
+def test_any_text_gives_a_balanced_page(bare_report, name, command):
+    page = Page(render(bare_report.model_copy(update={"name": name, "command": command})))
     assert "how it was made" in page.text.lower()
 
 
@@ -184,7 +184,7 @@ def test_a_damaged_report_is_one_sentence_and_the_old_page_stays(tmp_path):
     ("changes", "words"),
     [
         ({}, "onnx f32 and openvino f32 agree with the float64 reference, and the ONNX holds"),
-        ({"targets": ()}, "No engine ran here"),
+        ({"targets": ()}, "Nothing ran here"),
         ({"verdict": "inconclusive"}, "The measurement gave no clear answer, and the ONNX holds"),
     ],
 )
@@ -201,6 +201,32 @@ def test_the_sentence_of_a_failure_names_the_target_and_the_numbers(report):
     assert wording.reason(failed) == (
         "openvino f32: the rms error 3.0e-3 at output logits is not within the tolerance 1.0e-5."
     )
+
+
+def canonical(**facts):
+    return TargetResult(target="model.onnx", precision="f32", **{"status": "run"} | facts)
+
+
+def test_the_canonical_onnx_comes_first_and_is_blamed_by_its_name(report):
+    error = OutputError(max_abs=1e-2, rms=3e-3, tolerance=1e-5, output="logits")
+    bad = canonical(verdict="fail", error=error, digest="feedbeef" * 8)
+    failed = report.model_copy(update={"verdict": "fail", "canonical": bad})
+    assert wording.reason(failed) == (
+        "model.onnx: the rms error 3.0e-3 at output logits is not within the tolerance 1.0e-5."
+    )
+    assert [row.target for row in rows(failed)][:2] == ["model.onnx", "onnx"]
+    assert "feedbeef" in Page(render(failed)).text
+
+
+def test_the_canonical_onnx_alone_is_something_that_ran(report):
+    alone = report.model_copy(update={"targets": (), "canonical": canonical(verdict="pass")})
+    assert wording.reason(alone).startswith("model.onnx agrees with the float64 reference")
+
+
+def test_the_page_says_what_agreement_is_with(report):
+    metric = report.targets[0].metric
+    text = Page(render(report.model_copy(update={"reference_metric": metric}))).text
+    assert "eager torch on model.py, whose mIoU on the same 101 samples is 0.4953." in text
 
 
 @pytest.mark.parametrize(

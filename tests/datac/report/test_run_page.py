@@ -3,9 +3,12 @@ import re
 
 import pytest
 
+from compiler.candidates import SEARCH_SPACE
 from datac.documents.search_result import NodeDistribution, SearchResult
-from datac.documents.search_space import DATA_SPACE
+from datac.documents.search_space import SearchSpace
 from datac.report.page import write_page
+
+DATA_SPACE = SearchSpace(candidates=SEARCH_SPACE)
 
 
 @pytest.fixture

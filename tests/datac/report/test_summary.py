@@ -22,7 +22,6 @@ def test_it_says_what_the_page_says(report):
         "openvino f32 the latency is inconclusive",
         "4.4e-7",
         "0.4953",
-        "note: a note",
     ):
         assert words in text
 
@@ -39,5 +38,5 @@ def test_it_fits_a_narrow_terminal(report, bare_report):
 
 
 def test_markup_in_a_report_is_printed_as_it_stands(report):
-    hostile = report.model_copy(update={"notes": ("[bold red]x[/] [/closing]",)})
+    hostile = report.model_copy(update={"weights": "[bold red]x[/] [/closing]"})
     assert "[bold red]x[/] [/closing]" in printed(hostile)
