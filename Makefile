@@ -27,8 +27,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# Torch's threads else spin at every barrier, which on a busy machine costs more than the work.
 test: env ## run the tests
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 
 lint: env ## check style, types, who imports whom, and the Dockerfile
 	$(BIN)/ruff check

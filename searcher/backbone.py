@@ -10,13 +10,12 @@ from pathlib import Path
 
 from compiler.graph import Weights
 from compiler.lower import lower
-from compiler.weights import check_weights
+from compiler.weights import check_weights, read_weights_file
 from datac.documents.build_folder import GENOTYPE, WEIGHTS
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.read import read_json
 from datac.errors import BadInput
-from searcher.weights_file import read_weights_file
 
 
 def backbone(child: Path, genotype: Genotype, network: Network) -> Weights:

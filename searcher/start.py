@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compiler.weights import read_weights_file
 from datac.documents.build_folder import WEIGHTS
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
@@ -18,7 +19,6 @@ from datac.errors import BadInput
 from searcher.backbone import backbone
 from searcher.inherit import inherit
 from searcher.outcome import SUPERNET
-from searcher.weights_file import read_weights_file
 
 
 @dataclass(frozen=True, eq=False)

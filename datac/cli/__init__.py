@@ -127,4 +127,7 @@ def _discard_output() -> None:
 
 def main() -> NoReturn:
     """The entry point."""
+    # Torch's threads else spin at every barrier; beside any other load that made a step ten times
+    # slower. Read once, when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(sys.argv[1:]))
