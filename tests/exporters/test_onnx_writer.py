@@ -19,6 +19,7 @@ from compiler.skeletons import SKELETONS
 from compiler.torch_module import GraphModule, bind
 from datac.documents.network import DEFAULTS, Network
 from datac.published import load
+from datac.errors import BadInput
 from exporters import onnx_writer
 from exporters.onnx_writer import OPSET, write_onnx
 
@@ -179,5 +180,5 @@ def test_a_model_that_one_file_cannot_hold_is_refused(monkeypatch: pytest.Monkey
     graph = Graph()
     graph.set_output("y", graph.add("conv", Conv(3, 100), graph.add("x", Input(("N", 3, 4, 4)))))
     graph.weights = {"conv.weight": np.zeros((100, 3, 1, 1), np.float32)}
-    with pytest.raises(ValueError, match="larger than 2 GB"):
+    with pytest.raises(BadInput, match="larger than 2 GB"):
         write_onnx(graph, {})

@@ -80,7 +80,7 @@ def test_everything_given() -> None:
         *("--batch-size", "4", "--crop", "180x240", "--device", "cpu", "--seed", "7", "--resume"),
     )
     assert network == NetworkOptions("segmentation", 16, 8, 11, (3, 180, 240), 8, 64)
-    assert run == RunOptions(4, (180, 240), "cpu", 7, resume=True)
+    assert run == RunOptions(4, (180, 240), "cpu", seed=7, resume=True)
 
 
 def test_a_crop_of_one_number_is_square() -> None:

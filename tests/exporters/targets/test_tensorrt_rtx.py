@@ -94,7 +94,7 @@ def test_types_are_strong(tmp_path, folder):
         ],
         "mixed",
         [value("input", TensorProto.FLOAT, ["N", 3, "H", "W"])],
-        [value("y", TensorProto.FLOAT, None)],
+        [value("y", TensorProto.FLOAT, ["N", 3, "H", "W"])],
     )
     path = tmp_path / "mixed.onnx"
     opset = [helper.make_opsetid("", 18)]
