@@ -18,8 +18,8 @@ from compiler.rewrite import apply
 from compiler.skeletons import SKELETONS
 from compiler.torch_module import GraphModule, bind
 from datac.documents.network import DEFAULTS, Network
-from datac.published import load
 from datac.errors import BadInput
+from datac.published import load
 from exporters import onnx_writer
 from exporters.onnx_writer import OPSET, write_onnx
 
