@@ -20,6 +20,7 @@ from datac.documents.read import read_genotype, read_json
 from datac.documents.report import Report
 from datac.errors import BadInput
 from datac.exit_codes import ExitCode, worst_exit_code
+from datac.published import NAMES
 from datac.report.page import write_page
 from datac.report.summary import summarise
 from exporters.export import Request, compile_build, compile_genotype
@@ -47,7 +48,8 @@ class Inputs:
 def run_compile(inputs: Inputs, *, out: Path | None, **settings: Any) -> ExitCode:
     """Compile, print what came out, and answer with the exit code."""
     build = Path(inputs.source)
-    is_build = (build / MANIFEST).is_file()
+    # A published name wins over a folder of that name, which `./NAME` still reaches.
+    is_build = inputs.source not in NAMES and (build / MANIFEST).is_file()
     with progress_line() as show:
         request = Request(
             out=out or (build if is_build else Path("build")),
@@ -77,7 +79,7 @@ def _from_build(build: Path, inputs: Inputs, request: Request) -> Report:
 
 
 def _from_genotype(source: Path, inputs: Inputs, request: Request) -> Report:
-    if source.is_dir():
+    if inputs.source not in NAMES and source.is_dir():
         raise BadInput(f"{inputs.source} is a folder without a {MANIFEST}, so it is no build")
     genotype, weights = read_genotype(inputs.source), inputs.weights
     if weights is not None and weights.is_dir():

@@ -35,7 +35,7 @@ def write_page(folder: Path) -> Path:
     what = "is not a folder" if not folder.is_dir() else "is neither a build nor a run"
     raise BadInput(
         f"{folder} {what}: no {REPORT} (a build), {run_page.RESULT} or {run_page.METRICS} (a run) "
-        "was found in it; give a folder that datac compile or datac search wrote."
+        "was found in it; give a folder that datac compile, search or train wrote."
     )
 
 

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from datac.documents.genotype import Cell, CellKind, Path
 from datac.documents.read import read_json
 from datac.documents.search_result import NodeDistribution, SearchResult
+from datac.documents.train_result import TrainResult
 from datac.report import html, wording
 from datac.report.curves import Metrics, charts, number, read_metrics
 from datac.report.draw_cell import draw_cells
@@ -15,6 +16,7 @@ from datac.report.figures import STYLE, WIDTH
 from datac.report.svg import drawing, element
 
 RESULT = "search_result.json"
+TRAINED = "train_result.json"
 METRICS = "metrics.jsonl"
 MOST_BARS = 8
 """Paths shown of a node, the most probable ones; more if more were chosen."""
@@ -25,11 +27,12 @@ NAMES = 170
 
 @dataclass(frozen=True)
 class Run:
-    """What stands in a run's folder; no result where the run is not finished or trained only."""
+    """What stands in the folder of a search or a training; no result where it is not finished."""
 
     name: str
     result: SearchResult | None
     metrics: Metrics
+    trained: TrainResult | None = None
 
 
 def is_run(folder: FilePath) -> bool:
@@ -39,11 +42,12 @@ def is_run(folder: FilePath) -> bool:
 
 def read_run(folder: FilePath) -> Run:
     """Read what is there; see `read_metrics` for what a killed run leaves."""
-    result, metrics = folder / RESULT, folder / METRICS
+    result, metrics, trained = folder / RESULT, folder / METRICS, folder / TRAINED
     return Run(
         name=folder.resolve().name,
         result=read_json(result, SearchResult) if result.is_file() else None,
         metrics=read_metrics(metrics) if metrics.is_file() else Metrics({}),
+        trained=read_json(trained, TrainResult) if trained.is_file() else None,
     )
 
 
@@ -70,8 +74,15 @@ def render_run(run: Run) -> str:
 def _sentence(run: Run) -> str:
     """The one sentence under the title."""
     result = run.result
+    if result is None and run.trained is not None:
+        score = run.trained.best
+        return (
+            f"{run.trained.epochs} epochs on {run.trained.dataset} in "
+            f"{_duration(run.trained.seconds)}; the best, epoch {score.epoch}, reached "
+            f"{run.trained.metric} {number(score.metric)} on the validation split."
+        )
     if result is None:
-        return f"There is no {RESULT} here: these are the curves of what was logged so far."
+        return "This is not finished: these are the curves of what was logged so far."
     epochs = f"{result.epochs} epoch{'' if result.epochs == 1 else 's'}"
     return f"{epochs} on {result.dataset} in {_duration(result.seconds)}."
 

@@ -323,3 +323,9 @@ def test_a_bug_of_ours_is_70(empty, tiny, said, monkeypatch):
     assert run(["compile", "data-m4", *tiny, "--target", "onnx"]) == 70
     assert "bug of ours" in said()
     assert listing(empty) == set()
+
+
+def test_a_published_name_wins_over_a_folder_of_that_name(empty, tiny):
+    (empty / "data-m4").mkdir()
+    assert run(["compile", "data-m4", *tiny, "--target", "onnx", "--bench-seconds", "0"]) == 0
+    assert run(["compile", "./data-m4", "--target", "onnx"]) == 2

@@ -1,11 +1,14 @@
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from compiler.candidates import SEARCH_SPACE
+from datac.documents.read import read_json
 from datac.documents.search_result import NodeDistribution, SearchResult
 from datac.documents.search_space import SearchSpace
+from datac.documents.train_result import TrainResult
 from datac.report.page import write_page
 
 DATA_SPACE = SearchSpace(candidates=SEARCH_SPACE)
@@ -82,10 +85,20 @@ def test_every_chosen_path_has_a_filled_bar(result, tmp_path):
 def test_an_unfinished_run_shows_its_curves(tmp_path):
     write_metrics(tmp_path)
     page = write_page(tmp_path).read_text()
-    assert "There is no search_result.json here" in page
+    assert "This is not finished" in page
     assert "loss over the steps" in page
 
 
 def test_an_empty_log_is_no_error(tmp_path):
     (tmp_path / "metrics.jsonl").touch()
     assert "Nothing was logged" in write_page(tmp_path).read_text()
+
+
+def test_a_finished_training_says_what_it_reached(tmp_path):
+    write_metrics(tmp_path)
+    golden = Path(__file__).parents[2] / "golden/documents/train_result-1.json"
+    (tmp_path / "train_result.json").write_bytes(golden.read_bytes())
+    trained = read_json(golden, TrainResult)
+    page = write_page(tmp_path).read_text()
+    assert f"the best, epoch {trained.best.epoch}, reached {trained.metric}" in page
+    assert "not finished" not in page
