@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field
 
 from datac import __version__
-from datac.documents.document import Document
+from datac.documents.diagnosis import Diagnosis, Package, Readiness
+from datac.installed import installed_version
 from exporters.nvidia_driver import why_no_gpu
 from exporters.targets import TARGETS, resolve
 from exporters.targets.cores import available_cores
@@ -34,41 +31,6 @@ DISTRIBUTIONS: dict[str, str | None] = {
     "tensorrt": "trt",
     "tensorrt-rtx": "rtx",
 }
-
-
-class Package(Document):
-    """An installed distribution, or one that is not: then `version` is None."""
-
-    name: str
-    version: str | None = None
-    extra: str | None = Field(default=None, description="datac[extra] installs it")
-
-
-class Readiness(Document):
-    """One target on this machine. A sentence stands where something is missing."""
-
-    target: str
-    can_build: bool
-    can_run: bool
-    to_build: str | None = None
-    to_run: str | None = None
-
-
-class Diagnosis(Document):
-    """What `datac doctor` found (`datac.diagnosis/1`)."""
-
-    schema_: Literal["datac.diagnosis/1"] = Field(default="datac.diagnosis/1", alias="schema")
-    datac: str = Field(description="its version")
-    python: str
-    platform: str
-    cores: int
-    gpu: str = Field(description="what the NVIDIA driver says")
-    installation: str = Field(description="the folder that datac's own packages come from")
-    packages: tuple[Package, ...]
-    targets: tuple[Readiness, ...]
-    problems: tuple[str, ...] = Field(
-        default=(), description="what is broken, not merely absent; one sentence each"
-    )
 
 
 def doctor() -> Diagnosis:
@@ -105,14 +67,6 @@ def readiness(name: str) -> Readiness:
         to_build=None if to_build is None else str(to_build),
         to_run=None if to_run is None else str(to_run),
     )
-
-
-def installed_version(distribution: str) -> str | None:
-    """Its version, read from its metadata; nothing is imported."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
 
 
 def origin_of(package: str) -> Path | None:

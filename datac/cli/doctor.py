@@ -11,7 +11,7 @@ from datac.exit_codes import ExitCode
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from exporters.doctor import Diagnosis
+    from datac.documents.diagnosis import Diagnosis
 
 
 @click.command()

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from datac.documents.build_folder import GENOTYPE, Manifest, SideCar
 from datac.documents.dataset_summary import DatasetSummary
+from datac.documents.diagnosis import Diagnosis
 from datac.documents.document import Document
 from datac.documents.genotype import Genotype
 from datac.documents.latency_table import LatencyTable
@@ -63,6 +64,7 @@ FORMATS: dict[str, Format] = {
     "datac.train_result/1": Format(TrainResult),
     "datac.latency_table/1": Format(LatencyTable, limit_bytes=64 * MIB),
     "datac.dataset_summary/1": Format(DatasetSummary),
+    "datac.diagnosis/1": Format(Diagnosis),
     "datac.manifest/1": Format(Manifest),
     "datac.engine/1": Format(SideCar),
     "datac.report/1": Format(Report, limit_bytes=256 * MIB),  # it carries images
