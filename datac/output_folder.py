@@ -5,8 +5,10 @@ A folder that datac wrote holds `.datac.json` with its kind and whether it is fi
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -101,7 +103,8 @@ def replaced_whole(folder: Path, kind: Kind, *, finished: bool = True) -> Iterat
     check_replaceable(folder, kind)
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    token = secrets.token_hex(4)
+    _sweep(folder)
+    token = f"{os.getpid()}-{secrets.token_hex(4)}"
     fresh = folder.with_name(f".{folder.name}.{token}.new")
     old = folder.with_name(f".{folder.name}.{token}.old")
     fresh.mkdir()
@@ -120,6 +123,26 @@ def replaced_whole(folder: Path, kind: Kind, *, finished: bool = True) -> Iterat
         shutil.rmtree(old, ignore_errors=True)
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left beside `folder`: never the only copy of it."""
+    for path in folder.parent.glob(f".{glob.escape(folder.name)}.*-*.*"):
+        match = re.fullmatch(r"(\d+)-[0-9a-f]{8}\.(new|old)", path.name[len(folder.name) + 2 :])
+        if match is None or _is_running(int(match[1])):
+            continue
+        if match[2] == "new" or folder.exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def _occupied(folder: Path) -> bool:
     """Whether something is in it. BadInput where it can be no output at all.
 
@@ -127,7 +150,7 @@ def _occupied(folder: Path) -> bool:
     """
     here = Path.cwd()
     if folder.resolve() in (here, *here.parents):
-        raise BadInput(f"{folder} is where you are; name a folder below it")
+        raise BadInput(f"{folder} is, or holds, the folder that you are in; name another")
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():
             raise BadInput(f"{path} is a file; name a folder")

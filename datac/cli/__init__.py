@@ -5,6 +5,7 @@ A command's file imports click at its top and a stage only inside the command, s
 """
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -125,9 +126,15 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt("stopped from outside")
+
+
 def main() -> NoReturn:
     """The entry point."""
     # Torch's threads else spin at every barrier; beside any other load that made a step ten times
     # slower. Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # What a cancelled job or `docker stop` sends: clean up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(run(sys.argv[1:]))

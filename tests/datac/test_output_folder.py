@@ -295,5 +295,30 @@ def test_a_link_to_a_build_stays_a_link(made, tmp_path):
 def test_where_one_stands_cannot_be_replaced(folder, name):
     (folder.parent / "below").mkdir()
     for refused in (replace, lambda path: prepare(path, "build", restart=True)):
-        with pytest.raises(BadInput, match="is where you are"):
+        with pytest.raises(BadInput, match="the folder that you are in"):
             refused(Path(name))
+
+
+# ---- what killed processes leave ---------------------------------------------------------------
+
+DEAD = 2**22 + 1
+"""More than Linux gives to any process."""
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(folder, made):
+    made("build", True)
+    litter = folder.with_name(f".out.{DEAD}-0123abcd.new")
+    running = folder.with_name(f".out.{os.getpid()}-0123abcd.new")
+    other = folder.with_name(".out.mine.new")
+    for path in (litter, running, other):
+        path.mkdir()
+    with replaced_whole(folder, "build"):
+        pass
+    assert names(folder.parent) == sorted([other.name, running.name, "out"])
+
+
+def test_an_old_folder_that_is_the_only_copy_stays(folder):
+    saved = folder.with_name(f".out.{DEAD}-0123abcd.old")
+    saved.mkdir()
+    with replaced_whole(folder, "build"):
+        assert saved.is_dir()

@@ -236,6 +236,27 @@ def test_ctrl_c_ends_with_130() -> None:
     assert process.returncode == ExitCode.INTERRUPTED
 
 
+def test_being_stopped_from_outside_cleans_up_as_ctrl_c_does(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys, time
+import datac.cli
+from datac.output_folder import replaced_whole
+from pathlib import Path
+def run(arguments):
+    try:
+        with replaced_whole(Path("out"), "build"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+    except KeyboardInterrupt:
+        return 130
+datac.cli.run = run
+datac.cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
+    assert done.returncode == 130
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_reader_that_leaves_is_no_failure_and_no_pass() -> None:
     process = in_a_process("time.sleep(0.2); print('x' * 100_000); return 1")
     assert process.stdout is not None
