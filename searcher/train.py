@@ -249,7 +249,7 @@ class _Run:
         self.epoch += 1
         self.last = _score(found, self.epoch, self.network)
         # A NaN (nothing counted) never beats what is there.
-        improved = self.best is None or self.last.metric > self.best.metric
+        improved = self.best is None or self.last.rank > self.best.rank
         if improved:
             self.best = self.last
             write_weights_file(self.out / WEIGHTS, self._weights())

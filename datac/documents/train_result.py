@@ -26,6 +26,11 @@ class Score(Document):
         """What decides which weights are best."""
         return self.accuracy if self.miou is None else self.miou
 
+    @property
+    def rank(self) -> tuple[float, float]:
+        """The larger, the better: the metric, then the loss."""
+        return self.metric, -self.loss
+
 
 class TrainResult(Document):
     """What was trained, from what, on what and in what time (`datac.train_result/1`)."""

@@ -20,7 +20,7 @@ from datac.datasets import open_dataset
 from datac.datasets.preprocess import prepared_network
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
-from datac.documents.train_result import TrainResult
+from datac.documents.train_result import Score, TrainResult
 from datac.errors import BadInput
 from datac.output_folder import state_of
 from datac.published import load
@@ -392,3 +392,9 @@ def test_rates_rise_then_fall_to_nothing(recipe: Recipe):
     assert 0 < rates[-1] < 0.02 * recipe.learning_rate
     assert recipe.drop_path_at(0) == 0
     assert recipe.drop_path_at(recipe.epochs - 1) < recipe.drop_path or not recipe.drop_path
+
+
+def test_of_equal_metrics_the_smaller_loss_is_the_better():
+    first, second = (Score(epoch=e, loss=3.0 - e, accuracy=0.5, miou=0.1) for e in (1, 2))
+    assert second.rank > first.rank
+    assert Score(epoch=1, loss=9.0, accuracy=0.5, miou=0.2).rank > second.rank
