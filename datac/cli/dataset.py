@@ -36,7 +36,10 @@ def dataset(dataset: str, as_json: bool, sheet_path: Path | None, samples: int) 
     from datac.datasets import open_dataset
     from datac.datasets.describe import describe
     from datac.datasets.sheet import sheet
+    from datac.errors import BadInput
 
+    if sheet_path is not None and sheet_path.suffix.lower() != ".png":
+        raise BadInput(f"--sheet {sheet_path}: the sheet is a PNG file; give a name in .png")
     opened = open_dataset(dataset)
     summary = describe(opened, samples)
     if sheet_path is not None:

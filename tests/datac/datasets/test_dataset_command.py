@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from datac.cli import run
 from datac.cli.dataset import dataset as command
 from datac.datasets import open_dataset
 from datac.datasets.describe import chosen, describe
@@ -89,3 +90,11 @@ def test_sheet_where_nothing_can_be_written(tmp_path):
 def test_bad_input_is_left_to_the_root():
     result = CliRunner().invoke(command, ["no-such-data"])
     assert isinstance(result.exception, BadInput)
+
+
+def test_a_sheet_that_would_replace_another_kind_of_file_is_refused(tmp_path, capsys):
+    precious = tmp_path / "data.toml"
+    precious.write_text("mine")
+    assert run(["dataset", "shapes", "--samples", "1", "--sheet", str(precious)]) == 2
+    assert "give a name in .png" in capsys.readouterr().err
+    assert precious.read_text() == "mine"
