@@ -79,7 +79,8 @@ def _origin(name: str) -> tuple[tuple[str, ...], str]:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a build; BadInput where the folder is none."""
     if not (folder / MANIFEST).is_file():
-        raise BadInput(f"{folder} is not a build: it has no {MANIFEST}; datac compile makes one")
+        lacking = f"it has no {MANIFEST}" if folder.is_dir() else "there is no such folder"
+        raise BadInput(f"{folder} is not a build: {lacking}; datac compile makes one")
     return read_json(folder / MANIFEST, Manifest)
 
 

@@ -77,13 +77,15 @@ def open_subject(folder: Path, manifest: Manifest) -> Subject:
     `model.onnx` itself may differ from the manifest: then the judge says where.
     """
     require_intact(folder, manifest, (GENOTYPE, WEIGHTS, REFERENCE))
+    if not (folder / SOURCE).is_file():
+        raise BadInput(f"{folder / SOURCE} is missing; compile again")
     genotype, network = read_build_genotype(folder, manifest)
     weights = read_weights_file(folder / WEIGHTS)
     graph = bound_graph(genotype, network, weights, WEIGHTS)
     expected = canonical_onnx(canonical_graph(graph), genotype, network)
     structure = judge_structure(read_onnx(folder / MODEL), expected, genotype, network)
     source = print_model(graph, genotype, network)
-    if not (folder / SOURCE).is_file() or (folder / SOURCE).read_bytes() != source.encode():
+    if (folder / SOURCE).read_bytes() != source.encode():
         sentence = f"{SOURCE}: not what datac writes for this genotype"
         structure = structure.model_copy(
             update={"verdict": "fail", "differences": (*structure.differences, sentence)}

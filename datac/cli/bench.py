@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from datac.cli.options import threads_option
 from datac.exit_codes import ExitCode
 
 
@@ -16,7 +17,7 @@ from datac.exit_codes import ExitCode
     show_default=True,
     help="Time for all engines together.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of an engine.")
+@threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print the latencies as JSON.")
 def bench(build: Path, seconds: float, threads: int | None, as_json: bool) -> ExitCode:
     """Time a build's engines in interleaved rounds. Writes nothing.
@@ -24,10 +25,9 @@ def bench(build: Path, seconds: float, threads: int | None, as_json: bool) -> Ex
     \b
     datac bench build --threads 1
     """  # noqa: D301 - \b is click's mark for lines that it must not join
-    from rich.console import Console
-
     from datac.cli.bench_table import latencies_as_json, latency_table
     from datac.cli.progress import progress_line
+    from datac.cli.terminal import output
     from exporters.bench import bench as run_bench
 
     with progress_line() as show:
@@ -37,6 +37,6 @@ def bench(build: Path, seconds: float, threads: int | None, as_json: bool) -> Ex
     if as_json:
         click.echo(latencies_as_json(timed.latencies))
     else:
-        Console().print(latency_table(timed.latencies))
+        output().print(latency_table(timed.latencies))
     conclusive = all(latency.conclusive for latency in timed.latencies.values())
     return ExitCode.PASS if conclusive else ExitCode.INCONCLUSIVE

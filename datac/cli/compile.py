@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from datac.cli.options import network_options
+from datac.cli.options import network_options, threads_option
 from datac.exit_codes import ExitCode
 
 
@@ -28,7 +28,7 @@ from datac.exit_codes import ExitCode
     help="A folder that datac train wrote, or a safetensors file. Default: drawn from the seed.",
 )
 @click.option("--data", metavar="DATASET", help="Measure the metric of every engine on this data.")
-@click.option("--split", default="val", show_default=True, help="Which split of the data.")
+@click.option("--split", help="Which split of the data.  [default: val]")
 @click.option("--samples", type=click.IntRange(min=1), help="At most so many samples of it.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: build]")
 @network_options
@@ -39,7 +39,7 @@ from datac.exit_codes import ExitCode
     show_default=True,
     help="Engines of one size, or open in batch, height and width.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of an engine.")
+@threads_option
 @click.option(
     "--device",
     type=click.Choice(["cpu", "cuda"]),

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from datac.cli.options import NetworkOptions, network_from
 from datac.cli.progress import progress_line
+from datac.cli.terminal import output
 from datac.datasets import open_dataset
 from datac.documents.build_folder import GENOTYPE, MANIFEST, PAGE, WEIGHTS
 from datac.documents.genotype import Genotype
@@ -20,6 +19,7 @@ from datac.documents.read import read_genotype, read_json
 from datac.documents.report import Report
 from datac.errors import BadInput
 from datac.exit_codes import ExitCode, worst_exit_code
+from datac.output_folder import state_of
 from datac.published import NAMES
 from datac.report.page import write_page
 from datac.report.summary import summarise
@@ -34,15 +34,18 @@ class Inputs:
     source: str
     weights: Path | None
     data: str | None
-    split: str
+    split: str | None
     samples: int | None
     network_options: NetworkOptions
 
     def labelled(self, network: Network) -> LabelledInputs | None:
         """The data that engines are measured on, if any was named."""
         if self.data is None:
+            for option, value in (("--split", self.split), ("--samples", self.samples)):
+                if value is not None:
+                    raise BadInput(f"{option} says which data to measure on; give --data with it")
             return None
-        return labelled_inputs(open_dataset(self.data), network, self.split, self.samples)
+        return labelled_inputs(open_dataset(self.data), network, self.split or "val", self.samples)
 
 
 def run_compile(inputs: Inputs, *, out: Path | None, **settings: Any) -> ExitCode:
@@ -60,7 +63,7 @@ def run_compile(inputs: Inputs, *, out: Path | None, **settings: Any) -> ExitCod
         )
         make = _from_build if is_build else _from_genotype
         report = make(build, inputs, request)
-    console = Console()
+    console = output()
     console.print(summarise(report))
     console.print(f"report: {request.out / PAGE}", soft_wrap=True)
     return exit_code(report)
@@ -80,7 +83,9 @@ def _from_build(build: Path, inputs: Inputs, request: Request) -> Report:
 
 def _from_genotype(source: Path, inputs: Inputs, request: Request) -> Report:
     if inputs.source not in NAMES and source.is_dir():
-        raise BadInput(f"{inputs.source} is a folder without a {MANIFEST}, so it is no build")
+        near = source / GENOTYPE
+        hint = f"; did you mean {near}?" if near.is_file() else ""
+        raise BadInput(f"{inputs.source} is a folder without a {MANIFEST}, so it is no build{hint}")
     genotype, weights = read_genotype(inputs.source), inputs.weights
     if weights is not None and weights.is_dir():
         genotype, weights = _child(weights, genotype)
@@ -92,6 +97,11 @@ def _from_genotype(source: Path, inputs: Inputs, request: Request) -> Report:
 
 def _child(folder: Path, genotype: Genotype) -> tuple[Genotype, Path]:
     """The network that a child was trained with goes before the one it was searched with."""
+    state = state_of(folder)
+    if state is not None and state[0] == "run":
+        raise BadInput(f"{folder} is a search; train it with datac train --inherit {folder}")
+    if state == ("child", False):
+        raise BadInput(f"{folder} holds an unfinished child; finish it with datac train --resume")
     trained = read_json(folder / GENOTYPE, Genotype)
     if trained.hash != genotype.hash:
         raise BadInput(

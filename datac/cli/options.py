@@ -1,6 +1,7 @@
 """The options that several commands share, each written once, and what they mean together."""
 
 import functools
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -99,6 +100,25 @@ class RunOptions:
 
 
 POSITIVE = click.IntRange(min=1)
+
+
+def _threads_that_exist(
+    _context: click.Context, _option: click.Parameter, count: int | None
+) -> int | None:
+    """Far more threads than cores hang a runtime without a word."""
+    cores = os.cpu_count() or 1
+    if count is not None and count > cores:
+        raise BadInput(f"--threads {count}: this machine has {cores} cores; give at most {cores}")
+    return count
+
+
+threads_option = click.option(
+    "--threads",
+    type=POSITIVE,
+    metavar="N",
+    callback=_threads_that_exist,
+    help="CPU threads of an engine.  [default: every core]",
+)
 
 _NETWORK_OPTIONS = (
     click.option(

@@ -117,7 +117,10 @@ def _labels(folder: Path, table: SplitTable, images: list[str], source: Path) ->
     by_stem = _by_stem(_glob(folder, table.labels, source), source)
     missing = next((name for name in images if PurePosixPath(name).stem not in by_stem), None)
     if missing is not None:
-        raise BadInput(f"{folder / missing}: missing label, no file of its stem in {table.labels}")
+        raise BadInput(
+            f"{folder / missing}: missing label, no file of its stem in {table.labels} "
+            "(a pattern has {} there)"
+        )
     return [by_stem[stem] for stem in stems]
 
 
@@ -138,6 +141,9 @@ def _glob(folder: Path, pattern: str, source: Path) -> list[str]:
     plain = inside(pattern, source)
     try:
         found = (path for path in folder.glob(plain) if path.is_file())
-        return sorted(path.relative_to(folder).as_posix() for path in found)
+        names = sorted(path.relative_to(folder).as_posix() for path in found)
     except (ValueError, NotImplementedError) as error:
         raise BadInput(f"{source}: {pattern!r} is not a pattern for files ({error})") from error
+    if not names:
+        raise BadInput(f"{source}: no file fits the pattern {pattern!r}")
+    return names

@@ -73,6 +73,9 @@ def _remarks(target: TargetResult) -> list[Text]:
     if target.reason is not None or target.status in ("missing", "failed"):
         remarks.append(wording.status(target))
     if target.latency_ms is not None and not target.latency_ms.conclusive:
-        remarks.append("the latency is inconclusive: its spread is too wide")
+        remarks.append(
+            "the latency is inconclusive, its spread is too wide; time it on an idle machine, "
+            "or with --threads 1"
+        )
     name = wording.target_name(target)
     return [Text.assemble((name, "bold"), " ", remark) for remark in remarks]

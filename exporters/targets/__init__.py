@@ -24,7 +24,7 @@ def resolve(name: str) -> Target:
     if name not in TARGETS:
         close = get_close_matches(name, TARGETS, n=1, cutoff=0.4)
         hint = f'did you mean "{close[0]}"? ' if close else ""
-        raise BadInput(f'unknown target "{name}"; {hint}(targets: {", ".join(TARGETS)})')
+        raise BadInput(f'unknown target "{name}"; {hint}the targets are {", ".join(TARGETS)}')
     module, attribute = TARGETS[name].split(":")
     target: Target = getattr(import_module(module), attribute)()
     return target

@@ -120,3 +120,20 @@ def test_without_any_runtime_it_is_3(build, monkeypatch, capsys):
         monkeypatch.setattr(target, "missing", lambda self: Missing("it is absent", "get it"))
     assert run([*CHECK, "--json"]) == 3
     assert Report.model_validate_json(capsys.readouterr().out).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("option", [("--split", "train"), ("--samples", "3")])
+def test_an_option_without_effect_is_refused(build, capsys, option):
+    assert run([*CHECK, *option]) == 2
+    assert f"{option[0]} says which data to measure on; give --data" in capsys.readouterr().err
+
+
+def test_more_threads_than_cores_are_refused(build, capsys):
+    assert run(["check", "build", "--threads", "100000"]) == 2
+    assert "--threads 100000: this machine has" in capsys.readouterr().err
+
+
+def test_a_deleted_model_py_is_missing(build, capsys):
+    (build / "model.py").unlink()
+    assert run([*CHECK]) == 2
+    assert "model.py is missing; compile again" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from datac.cli.compile_steps import exit_code
 from datac.documents.build_folder import SideCar
 from datac.documents.read import read_json
 from datac.documents.report import Report
+from datac.output_folder import mark
 from exporters.targets.onnx import CpuRunner
 from exporters.targets.target import Missing
 from exporters.targets.tensorrt import TensorRT
@@ -329,3 +330,14 @@ def test_a_published_name_wins_over_a_folder_of_that_name(empty, tiny):
     (empty / "data-m4").mkdir()
     assert run(["compile", "data-m4", *tiny, "--target", "onnx", "--bench-seconds", "0"]) == 0
     assert run(["compile", "./data-m4", "--target", "onnx"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [("child", "holds an unfinished child"), ("run", "is a search; train it with")],
+)
+def test_weights_that_are_not_ready_are_refused(empty, tiny, capsys, kind, sentence):
+    (empty / "ti").mkdir()
+    mark(empty / "ti", kind, finished=kind == "run")
+    assert run(["compile", "data-m4", *tiny, "--weights", "ti", "--target", "onnx"]) == 2
+    assert sentence in capsys.readouterr().err

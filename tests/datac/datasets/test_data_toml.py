@@ -159,7 +159,7 @@ def test_refused(pets, text, old, new, sentence):
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ('images = "none/*.jpg"\nlabels = "{}.png"', "the split train is empty"),
+        ('images = "none/*.jpg"\nlabels = "{}.png"', "no file fits the pattern 'none/"),
         ('images = "images/*.jpg"', "needs labels"),
         ("labels = []", "needs list or images"),
         ('images = ["images/a_1.jpg"]\nlabels = []', "1 images but 0 labels"),
