@@ -63,7 +63,7 @@ class Alternation:
 
     def __init__(self, setting: Setting, fabric: Fabric) -> None:
         recipe = setting.recipe
-        self.setting, self.fabric, self.step = setting, fabric, 0
+        self.setting, self.fabric = setting, fabric
         torch.manual_seed(setting.seed)  # initial weights, and dropout in the head
         self.generator = torch.Generator().manual_seed(setting.seed)
         supernet = Supernet(setting.network, setting.method.layout, setting.aggregation)
@@ -84,12 +84,12 @@ class Alternation:
             weight_decay=recipe.architecture_decay,
         )
 
-    def architecture_step(self, batch: Batch) -> Tensor:
+    def architecture_step(self, batch: Batch, step: int) -> Tensor:
         """Move the logits. Returns the loss, detached.
 
         The weights and the running statistics of the batch norms stay as they are.
         """
-        tau = self.setting.temperature(self.step)
+        tau = self.setting.temperature(step)
         device = self.fabric.device
         mixtures = self.setting.method.for_architecture(self.logits, self.generator, tau, device)
         with batch_statistics(self.supernet):
@@ -103,24 +103,22 @@ class Alternation:
         self.architecture_optimizer.step()
         return loss.detach()
 
-    def weight_step(self, batch: Batch) -> tuple[Tensor, dict[CellKind, Tensor]]:
+    def weight_step(self, batch: Batch, step: int) -> tuple[Tensor, dict[CellKind, Tensor]]:
         """Move the weights of the paths that a draw selected. Returns the loss and the codes.
 
         Paths that were not selected have no gradient, so neither momentum nor decay moves them.
-        Ends the mini-batch.
         """
         recipe = self.setting.recipe
         codes = self.setting.method.for_weights(self.logits, self.generator)
         for group in self.weight_optimizer.param_groups:
             group["lr"] = cosine(
-                recipe.weight_rate, recipe.last_weight_rate, self.step, self.setting.steps
+                recipe.weight_rate, recipe.last_weight_rate, step, self.setting.steps
             )
         self.weight_optimizer.zero_grad(set_to_none=True)
         loss = self._loss(batch, {kind: Mixture(code) for kind, code in codes.items()})
         self.fabric.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), recipe.clip_norm)
         self.weight_optimizer.step()
-        self.step += 1
         return loss.detach(), codes
 
     def _loss(self, batch: Batch, mixtures: Mapping[CellKind, Mixture]) -> Tensor:
@@ -132,7 +130,6 @@ class Alternation:
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
         return {
-            "step": self.step,
             "supernet": self.supernet.state_dict(),
             "logits": {kind: values.detach() for kind, values in self.logits.items()},
             "weight_optimizer": self.weight_optimizer.state_dict(),
@@ -142,7 +139,6 @@ class Alternation:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """What `state` gave."""
-        self.step = state["step"]
         self.supernet.load_state_dict(state["supernet"])
         with torch.no_grad():
             for kind, values in self.logits.items():

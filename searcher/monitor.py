@@ -1,4 +1,4 @@
-"""What a search tells while it runs: a line an epoch, the time left, JSON lines, TensorBoard."""
+"""What a long run tells: a line an epoch, the time left, JSON lines, TensorBoard."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -26,54 +25,37 @@ from datac.output_folder import write_beside
 METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"
 
-Table = list[list[float]]
 
+class Record(Protocol):
+    """What an epoch has to tell."""
 
-@dataclass(frozen=True)
-class EpochRecord:
-    """One line of `metrics.jsonl`. epoch: from 1. seconds: of this epoch.
+    @property
+    def epoch(self) -> int:
+        """From 1."""
 
-    logits, selected: (G, n) by kind of cell, as the method's layout orders them; selected counts
-    the weight steps of the epoch that ran a path. paths: the code derived at the end, by kind and
-    node, as `sep_conv_3x3:1`. validation: None where the split is too small for batch statistics.
-    """
-
-    epoch: int
-    steps: int
-    seconds: float
-    architecture_loss: float | None
-    weight_loss: float
-    validation: dict[str, float] | None
-    temperature: float
-    entropy: dict[str, float]
-    paths: dict[str, list[list[str]]]
-    logits: dict[str, Table] = field(default_factory=dict)
-    selected: dict[str, list[list[int]]] = field(default_factory=dict)
-
-    def line(self) -> str:
-        """JSON; what is not a finite number is null."""
-        return json.dumps(_finite(asdict(self)), separators=(",", ":"), allow_nan=False) + "\n"
+    def line(self) -> dict[str, Any]:
+        """For `metrics.jsonl`."""
 
     def sentence(self, epochs: int) -> str:
         """For the terminal."""
-        measured = {
-            "architecture": self.architecture_loss,
-            "weights": self.weight_loss,
-            **(self.validation or {}),
-        }
-        known = {name: value for name, value in measured.items() if value is not None}
-        numbers = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
-        return f"epoch {self.epoch}/{epochs}: {numbers} ({self.seconds:.0f} s)"
+
+    def scalars(self) -> dict[str, float]:
+        """For TensorBoard: name → value, a group before the slash."""
 
 
 class Monitor:
-    """Opened for the whole search; `done` of `steps` are those before a resumption."""
+    """Opened for the whole run; `done` of `steps` are those before a resumption.
 
-    def __init__(self, folder: Path, *, epochs: int, steps: int, done: int, quiet: bool) -> None:
+    doing: "searching", before the bar.
+    """
+
+    def __init__(
+        self, folder: Path, doing: str, *, epochs: int, steps: int, done: int, quiet: bool
+    ) -> None:
         self._folder, self._epochs = folder, epochs
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self._progress = Progress(
-            TextColumn("searching"),
+            TextColumn(doing),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("steps,"),
@@ -112,23 +94,16 @@ class Monitor:
         """One step is done."""
         self._progress.advance(self._task)
 
-    def epoch(self, record: EpochRecord) -> None:
+    def epoch(self, record: Record) -> None:
         """Write an epoch's line everywhere."""
         self.say(record.sentence(self._epochs))
+        line = json.dumps(_finite(record.line()), separators=(",", ":"), allow_nan=False)
         with (self._folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(record.line())
+            file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
-        scalars = {
-            "loss/architecture": record.architecture_loss,
-            "loss/weights": record.weight_loss,
-            "temperature": record.temperature,
-            **{f"entropy/{kind}": value for kind, value in record.entropy.items()},
-            **{f"validation/{name}": value for name, value in (record.validation or {}).items()},
-        }
-        for name, value in scalars.items():
-            if value is not None:
-                self._writer.add_scalar(name, value, record.epoch)
+        for name, value in record.scalars().items():
+            self._writer.add_scalar(name, value, record.epoch)
         self._writer.flush()
 
 
@@ -146,6 +121,7 @@ def truncate_metrics(folder: Path, epochs: int | None) -> int:
 
 
 def _finite(value: Any) -> Any:
+    """What is not a finite number is null."""
     if isinstance(value, Mapping):
         return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list):

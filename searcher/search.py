@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,32 +18,23 @@ from datac.documents.genotype import Aggregation, CellKind
 from datac.documents.network import Network
 from datac.documents.search_result import Granularity, Option, SearchResult
 from datac.errors import BadInput
-from datac.output_folder import check_replaceable, prepare
+from datac.output_folder import check_replaceable
 from searcher.alternate import Alternation, Setting
 from searcher.augment import Batch
-from searcher.checkpoint import (
-    CHECKPOINT,
-    check_same_options,
-    interruption,
-    load_checkpoint,
-    random_state,
-    restore_random_state,
-    save_checkpoint,
-)
 from searcher.device import Device, cpu_threads, describe_device, fabric_on
+from searcher.epochs import EpochRun
 from searcher.evaluate import evaluate
 from searcher.gumbel import Layout, probabilities
 from searcher.halves import Splits, split_in_halves
 from searcher.methods import METHODS
-from searcher.monitor import EpochRecord, Monitor, truncate_metrics
 from searcher.outcome import Outcome, write_outcome
 from searcher.recipes import SearchRecipe
+from searcher.search_record import SearchRecord
 from searcher.supernet import FixedCode, code_of
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-SCHEMA = "datac.search_checkpoint/1"
 METHOD = "data"
 NODES = 4
 """Of a cell, as published."""
@@ -112,34 +102,12 @@ def search(
     """
     check_replaceable(out, "run")
     with cpu_threads(options.recipe.threads):
-        run = _begun(dataset, options, out, device, resume=resume, restart=restart)
-        with run.monitor(quiet=quiet) as monitor:
-            monitor.say(run.introduction(device))
-            run.optimise(monitor)
+        fabric = fabric_on(device, options.recipe.precision)
+        splits = split_in_halves(dataset, options.network, options.recipe, options.seed)
+        run = _Search(dataset, options, splits, fabric, out)
+        run.begin(resume=resume, restart=restart)
+        run.optimise(device, quiet=quiet)
         return write_outcome(run.outcome(), out, copy_to)
-
-
-def _begun(
-    dataset: Dataset,
-    options: SearchOptions,
-    out: Path,
-    device: Device,
-    *,
-    resume: bool,
-    restart: bool,
-) -> _Run:
-    """The run at its start, or where its checkpoint stands; its folder is ready."""
-    fabric = fabric_on(device, options.recipe.precision)
-    splits = split_in_halves(dataset, options.network, options.recipe, options.seed)
-    run = _Run(dataset, options, splits, fabric, out)
-    if prepare(out, "run", resume=resume, restart=restart):
-        content = load_checkpoint(out / CHECKPOINT, SCHEMA)
-        check_same_options(content["options"], run.identity(), out / CHECKPOINT)
-        run.restore(content)
-    else:
-        run.save()
-    truncate_metrics(out, run.epoch)
-    return run
 
 
 @dataclass
@@ -152,15 +120,17 @@ class _Tally:
     seconds: float = 0.0
 
 
-class _Run:
-    """One search on its way."""
+class _Search(EpochRun[tuple[Batch, Batch]]):
+    """One search on its way. A step takes a batch for the weights and one for the architecture."""
+
+    kind, schema, doing = "run", "datac.search_checkpoint/1", "searching"
 
     def __init__(
         self, dataset: Dataset, options: SearchOptions, splits: Splits, fabric: Fabric, out: Path
     ) -> None:
-        self.dataset, self.options, self.splits, self.out = dataset, options, splits, out
         self.recipe = options.recipe
-        self.steps = self.recipe.epochs * splits.steps
+        super().__init__(fabric, out, epochs=self.recipe.epochs, steps_of_an_epoch=splits.steps)
+        self.dataset, self.options, self.splits = dataset, options, splits
         layout = Layout(SEARCH_SPACE, NODES, options.granularity)
         self.method = METHODS[METHOD](layout, options.draws, options.aggregation)
         network = prepared_network(options.network, dataset)
@@ -174,7 +144,7 @@ class _Run:
             min(self.recipe.warm_up, self.recipe.epochs - 1) * splits.steps,
         )
         self.alternation = Alternation(self.setting, fabric)
-        self.epoch, self.seconds, self.metrics = 0, 0.0, dict[str, float]()
+        self.metrics: dict[str, float] = {}
         self.tally = self._new_tally()
 
     def identity(self) -> dict[str, Any]:
@@ -195,63 +165,38 @@ class _Run:
             **{f"recipe {key}": value for key, value in recipe.items()},
         }
 
-    def introduction(self, device: Device) -> str:
-        """What is about to happen, and where."""
-        chosen = describe_device(self.alternation.fabric.device)
-        where = f"{chosen}, chosen by --device auto" if device == "auto" else chosen
-        begun = f"going on after step {self.alternation.step}, " if self.alternation.step else ""
+    def describe(self) -> str:
+        """What it does, for the first line."""
         return (
-            f"{begun}searching on {self.dataset.name} ({self.dataset.task}): "
-            f"{self.recipe.epochs} epochs of {self.splits.steps} steps, batches of "
-            f"{self.splits.weights.batch_size}, on {where}"
-        )
-
-    def monitor(self, *, quiet: bool) -> Monitor:
-        """The monitor of what is left."""
-        done = self.alternation.step
-        return Monitor(
-            self.out, epochs=self.recipe.epochs, steps=self.steps, done=done, quiet=quiet
+            f"searching on {self.dataset.name} ({self.dataset.task}): {self.epochs} epochs of "
+            f"{self.splits.steps} steps, batches of {self.splits.weights.batch_size}"
         )
 
     # ---- the optimisation ----------------------------------------------------------------
 
-    def optimise(self, monitor: Monitor) -> None:
-        """All epochs that are left, each with its line and its checkpoint."""
-        while self.epoch < self.recipe.epochs:
-            with interruption() as interrupted:
-                for weight_batch, architecture_batch in self._batches():
-                    self._step(weight_batch, architecture_batch)
-                    monitor.advance()
-                    if interrupted.asked:
-                        self.save()
-                        raise KeyboardInterrupt(self._how_to_go_on())
-                record = self._finish_epoch()
-                monitor.epoch(record)
-                self.save()
-                if interrupted.asked and self.epoch < self.recipe.epochs:
-                    raise KeyboardInterrupt(self._how_to_go_on())
-
-    def _batches(self) -> Iterator[tuple[Batch, Batch]]:
-        """Those of this epoch that were not done before an interruption."""
-        done = self.alternation.step - self.epoch * self.splits.steps
-        pairs = zip(
+    def batches(self) -> Iterator[tuple[Batch, Batch]]:
+        """Those of the epoch that stands at `self.epoch`, from its beginning."""
+        return zip(
             self.splits.weights.epoch(self.epoch),
             self.splits.architecture.epoch(self.epoch),
             strict=False,
         )
-        return islice(pairs, done, self.splits.steps)
 
-    def _step(self, weight_batch: Batch, architecture_batch: Batch) -> None:
+    def take(self, batches: tuple[Batch, Batch]) -> None:
+        """An architecture step, where the warm-up is over, then a weight step."""
         begun = time.monotonic()
-        if self.alternation.step >= self.setting.warm_up:
-            self.tally.architecture_loss += self.alternation.architecture_step(architecture_batch)
-        loss, codes = self.alternation.weight_step(weight_batch)
+        for_weights, for_architecture = batches
+        if self.step >= self.setting.warm_up:
+            moved = self.alternation.architecture_step(for_architecture, self.step)
+            self.tally.architecture_loss += moved
+        loss, codes = self.alternation.weight_step(for_weights, self.step)
         self.tally.weight_loss += loss
         for kind, code in codes.items():
             self.tally.selected[kind] += code
         self.tally.seconds += time.monotonic() - begun
 
-    def _finish_epoch(self) -> EpochRecord:
+    def end_epoch(self) -> SearchRecord:
+        """Derive, validate, and begin a new tally."""
         begun = time.monotonic()
         losses = [self.tally.architecture_loss, self.tally.weight_loss]
         architecture_loss, weight_loss = (float(loss) / self.splits.steps for loss in losses)
@@ -260,22 +205,21 @@ class _Run:
                 f"the loss is no longer finite in epoch {self.epoch + 1}: the images or labels "
                 "may be damaged, or the network too deep for its size; try another --seed"
             )
-        learns = self.alternation.step > self.setting.warm_up
+        learns = self.step > self.setting.warm_up
         derived = self.method.derive(self.alternation.logits)
         self.metrics = self._validate() if learns else {}
         self.epoch += 1
         self.tally.seconds += time.monotonic() - begun
         self.seconds += self.tally.seconds
         logits, mask = self.alternation.logits, self.method.layout.mask
-        step = self.alternation.step - 1
-        record = EpochRecord(
+        record = SearchRecord(
             epoch=self.epoch,
-            steps=self.alternation.step,
+            steps=self.step,
             seconds=self.tally.seconds,
             architecture_loss=architecture_loss if learns else None,
             weight_loss=weight_loss,
             validation=self.metrics or None,
-            temperature=self.setting.temperature(step),
+            temperature=self.setting.temperature(self.step - 1),
             entropy={kind: _entropy(values, mask) for kind, values in logits.items()},
             paths={
                 kind: [
@@ -301,42 +245,28 @@ class _Run:
         return {found.metric_name: found.metric, "validation_loss": found.loss}
 
     def _new_tally(self) -> _Tally:
-        device, shape = self.alternation.fabric.device, self.method.layout.shape
+        device, shape = self.fabric.device, self.method.layout.shape
         selected = {kind: torch.zeros(shape, dtype=torch.int64) for kind in self.alternation.logits}
         return _Tally(torch.zeros((), device=device), torch.zeros((), device=device), selected)
 
     # ---- saving --------------------------------------------------------------------------
 
-    def save(self) -> None:
-        """The checkpoint, whole or not at all."""
-        content = {
-            "schema": SCHEMA,
-            "options": self.identity(),
-            "epoch": self.epoch,
-            "seconds": self.seconds,
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
             "metrics": self.metrics,
             "tally": asdict(self.tally),
             "alternation": self.alternation.state(),
-            "random": random_state(),
         }
-        save_checkpoint(self.out / CHECKPOINT, content)
 
-    def restore(self, content: Mapping[str, Any]) -> None:
-        """What `save` wrote."""
-        self.epoch, self.seconds = content["epoch"], content["seconds"]
-        self.metrics = content["metrics"]
-        self.alternation.restore(content["alternation"])
-        self.tally = _Tally(**content["tally"])
-        device = self.alternation.fabric.device
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """What `state` gave."""
+        self.metrics = state["metrics"]
+        self.alternation.restore(state["alternation"])
+        self.tally = _Tally(**state["tally"])
+        device = self.fabric.device
         self.tally.architecture_loss = self.tally.architecture_loss.to(device)
         self.tally.weight_loss = self.tally.weight_loss.to(device)
-        restore_random_state(content["random"])
-
-    def _how_to_go_on(self) -> str:
-        return (
-            f"interrupted after step {self.alternation.step} of {self.steps}, which is saved in "
-            f"{self.out}; the same command with --resume goes on"
-        )
 
     def outcome(self) -> Outcome:
         """All that the files are made of."""
@@ -351,9 +281,9 @@ class _Run:
             draws=options.draws,
             seed=options.seed,
             epochs=self.epoch,
-            steps=self.alternation.step,
+            steps=self.step,
             seconds=self.seconds,
-            device=describe_device(self.alternation.fabric.device),
+            device=describe_device(self.fabric.device),
             metrics=self.metrics,
             given=dict(options.given),
         )

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,31 +22,22 @@ from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.train_result import Option, Score, TrainResult
 from datac.errors import BadInput
-from datac.output_folder import check_replaceable, mark, prepare, write_beside
+from datac.output_folder import check_replaceable, mark, write_beside
 from searcher.augment import Batch
-from searcher.checkpoint import (
-    CHECKPOINT,
-    check_same_options,
-    interruption,
-    load_checkpoint,
-    random_state,
-    restore_random_state,
-    save_checkpoint,
-)
+from searcher.checkpoint import CHECKPOINT
 from searcher.child import SMALLEST_BATCH, batches_of, laid_out, optimiser_of
 from searcher.device import Device, describe_device, fabric_on
+from searcher.epochs import EpochRun
 from searcher.evaluate import Evaluation, evaluate, loss_for, main_output
-from searcher.monitor import truncate_metrics
 from searcher.outcome import versions
 from searcher.start import Start, start_from
-from searcher.train_monitor import TrainMonitor, TrainRecord
 from searcher.train_recipes import Recipe, RecipeName
+from searcher.train_record import TrainRecord
 from searcher.weights_file import write_weights_file
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-SCHEMA = "datac.train_checkpoint/1"
 LAST = "last.safetensors"
 RESULT = "train_result.json"
 
@@ -103,18 +93,10 @@ def train(
     fabric = fabric_on(device, options.recipe.precision)
     network = prepared_network(options.network, dataset)
     start = start_from(genotype, network, options.inherit, options.backbone)
-    run = _Run(genotype, dataset, network, options, start, fabric, out)
-    if prepare(out, "child", resume=resume, restart=restart):
-        content = load_checkpoint(out / CHECKPOINT, SCHEMA)
-        check_same_options(content["options"], run.identity(), out / CHECKPOINT)
-        run.restore(content)
-    else:
-        run.save()
+    run = _Training(genotype, dataset, network, options, start, fabric, out)
+    run.begin(resume=resume, restart=restart)
     write_beside(out / GENOTYPE, run.genotype.to_json())
-    truncate_metrics(out, run.epoch)
-    with run.monitor(quiet=quiet) as monitor:
-        monitor.say(run.introduction(device))
-        run.optimise(monitor)
+    run.optimise(device, quiet=quiet)
     return run.finish()
 
 
@@ -126,8 +108,10 @@ class _Tally:
     seconds: float = 0.0
 
 
-class _Run:
+class _Training(EpochRun[Batch]):
     """One training on its way."""
+
+    kind, schema, doing = "child", "datac.train_checkpoint/1", "training"
 
     def __init__(
         self,
@@ -139,10 +123,13 @@ class _Run:
         fabric: Fabric,
         out: Path,
     ) -> None:
+        self.options, self.recipe, self.start = options, options.recipe, start
+        self.training = batches_of(dataset, network, self.recipe, options.seed, training=True)
+        super().__init__(
+            fabric, out, epochs=self.recipe.epochs, steps_of_an_epoch=len(self.training)
+        )
         self.genotype = genotype.model_copy(update={"network": network})
-        self.dataset, self.network, self.out = dataset, network, out
-        self.options, self.recipe, self.start, self.fabric = options, options.recipe, start, fabric
-        self.batches = batches_of(dataset, network, self.recipe, options.seed, training=True)
+        self.dataset, self.network = dataset, network
         self.validation = batches_of(dataset, network, self.recipe, options.seed, training=False)
         self.names = tuple(lower(genotype, network).weight_specs())
         torch.manual_seed(options.seed)
@@ -151,14 +138,9 @@ class _Run:
         self.module, self.optimiser = fabric.setup(child, optimiser_of(child, self.recipe))
         self.loss = loss_for(network.task, label_smoothing=self.recipe.label_smoothing)
         self.drops = [each for each in child.modules() if isinstance(each, DropPathModule)]
-        self.step, self.epoch, self.seconds, self.tally = 0, 0, 0.0, _Tally()
+        self.tally = _Tally()
         self.best: Score | None = None
         self.last: Score | None = None
-
-    @property
-    def steps(self) -> int:
-        """Of the whole training."""
-        return self.recipe.epochs * len(self.batches)
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two runs to be one."""
@@ -173,47 +155,22 @@ class _Run:
             **{f"recipe {key}": value for key, value in recipe.items()},
         }
 
-    def introduction(self, device: Device) -> str:
-        """What is about to happen, and where."""
-        chosen = describe_device(self.fabric.device)
-        where = f"{chosen}, chosen by --device auto" if device == "auto" else chosen
-        begun = f"going on after step {self.step}, " if self.step else ""
+    def describe(self) -> str:
+        """What it does, for the first line."""
         source = "scratch" if self.start.source is None else str(self.start.source)
         return (
-            f"{begun}training on {self.dataset.name} from {source}: {self.recipe.epochs} epochs of "
-            f"{len(self.batches)} steps, batches of {self.recipe.batch_size}, on {where}"
-        )
-
-    def monitor(self, *, quiet: bool) -> TrainMonitor:
-        """The monitor of what is left."""
-        return TrainMonitor(
-            self.out, epochs=self.recipe.epochs, steps=self.steps, done=self.step, quiet=quiet
+            f"training on {self.dataset.name} from {source}: {self.epochs} epochs of "
+            f"{len(self.training)} steps, batches of {self.recipe.batch_size}"
         )
 
     # ---- the optimisation ----------------------------------------------------------------
 
-    def optimise(self, monitor: TrainMonitor) -> None:
-        """All epochs that are left, each with its line and its checkpoint."""
-        while self.epoch < self.recipe.epochs:
-            with interruption() as interrupted:
-                self.module.train()
-                for batch in self._left_of_the_epoch():
-                    self._step(batch)
-                    monitor.advance()
-                    if interrupted.asked:
-                        self.save()
-                        raise KeyboardInterrupt(self._how_to_go_on())
-                monitor.trained(self._finish_epoch())
-                self.save()
-                if interrupted.asked and self.epoch < self.recipe.epochs:
-                    raise KeyboardInterrupt(self._how_to_go_on())
+    def batches(self) -> Iterator[Batch]:
+        """Those of the epoch that stands at `self.epoch`, from its beginning."""
+        return self.training.epoch(self.epoch)
 
-    def _left_of_the_epoch(self) -> Iterator[Batch]:
-        """Batches that were not done before an interruption."""
-        done = self.step - self.epoch * len(self.batches)
-        return islice(self.batches.epoch(self.epoch), done, None)
-
-    def _step(self, batch: Batch) -> None:
+    def take(self, batch: Batch) -> None:
+        """One step of the optimiser."""
         begun = time.monotonic()
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate_at(self.step, self.steps)
@@ -233,7 +190,6 @@ class _Run:
             error_if_nonfinite=False,
         )
         self.optimiser.step()
-        self.step += 1
         self.tally.loss += value
         self.tally.seconds += time.monotonic() - begun
 
@@ -243,7 +199,8 @@ class _Run:
             loss = loss + self.recipe.auxiliary * self.loss(outputs[AUXILIARY], labels)
         return loss
 
-    def _finish_epoch(self) -> TrainRecord:
+    def end_epoch(self) -> TrainRecord:
+        """Validate, keep the best weights, and begin a new tally."""
         begun = time.monotonic()
         found = evaluate(self.module, self.validation, self.network.classes, self.network.task)
         self.epoch += 1
@@ -258,7 +215,7 @@ class _Run:
         record = TrainRecord(
             step=self.step,
             seconds=self.tally.seconds,
-            loss=self.tally.loss / len(self.batches),
+            loss=self.tally.loss / len(self.training),
             rate=self.recipe.rate_at(self.step - 1, self.steps),
             score=self.last,
             best=improved,
@@ -273,12 +230,6 @@ class _Run:
             f"--learning-rate below {self.recipe.learning_rate:g}"
         )
 
-    def _how_to_go_on(self) -> str:
-        return (
-            f"interrupted after step {self.step} of {self.steps}, which is saved in {self.out}; "
-            "the same command with --resume goes on"
-        )
-
     # ---- saving --------------------------------------------------------------------------
 
     def _weights(self) -> dict[str, Tensor]:
@@ -286,33 +237,24 @@ class _Run:
         state = self.module.state_dict()
         return {name: state[name] for name in self.names}
 
-    def save(self) -> None:
-        """The checkpoint, whole or not at all."""
-        content = {
-            "schema": SCHEMA,
-            "options": self.identity(),
-            "epoch": self.epoch,
-            "step": self.step,
-            "seconds": self.seconds,
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
             "tally": asdict(self.tally),
             "best": None if self.best is None else self.best.model_dump(),
             "last": None if self.last is None else self.last.model_dump(),
             "module": self.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "random": random_state(),
         }
-        save_checkpoint(self.out / CHECKPOINT, content)
 
-    def restore(self, content: Mapping[str, Any]) -> None:
-        """What `save` wrote."""
-        self.epoch, self.step, self.seconds = (content[x] for x in ("epoch", "step", "seconds"))
-        self.tally = _Tally(**content["tally"])
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """What `state` gave."""
+        self.tally = _Tally(**state["tally"])
         self.best, self.last = (
-            None if content[x] is None else Score(**content[x]) for x in ("best", "last")
+            None if state[x] is None else Score(**state[x]) for x in ("best", "last")
         )
-        self.module.load_state_dict(content["module"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        restore_random_state(content["random"])
+        self.module.load_state_dict(state["module"])
+        self.optimiser.load_state_dict(state["optimiser"])
 
     def finish(self) -> TrainResult:
         """The last weights and the result; the checkpoint has served its purpose."""

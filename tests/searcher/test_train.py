@@ -170,7 +170,7 @@ sys.path.insert(0, sys.argv[1])
 import test_train as tests
 import searcher.train as module
 
-step = module._Run._step
+step = module._Training.take
 count = 0
 
 def killed(run, batch):
@@ -180,7 +180,7 @@ def killed(run, batch):
     if count == 3:
         os.kill(os.getpid(), getattr(signal, sys.argv[3]))
 
-module._Run._step = killed
+module._Training.take = killed
 tests.trained(Path(sys.argv[2]))
 """
 
@@ -321,12 +321,12 @@ def test_two_starts_are_one_too_many(classifier, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_and_says_where(tmp_path, monkeypatch):
-    real = train_module._Run._loss
+    real = train_module._Training._loss
 
     def diverges(run, outputs, labels):
         return real(run, outputs, labels) * (torch.nan if run.step == 2 else 1)
 
-    monkeypatch.setattr(train_module._Run, "_loss", diverges)
+    monkeypatch.setattr(train_module._Training, "_loss", diverges)
     with pytest.raises(BadInput, match=r"at step 3, in epoch 2; .*checkpoint\.pt holds.*epoch 1"):
         trained(tmp_path / "child")
     assert state_of(tmp_path / "child") == ("child", False)
