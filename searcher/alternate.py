@@ -22,7 +22,7 @@ from searcher.evaluate import loss_for
 from searcher.gumbel import temperature
 from searcher.methods import Method
 from searcher.recipes import SearchRecipe
-from searcher.supernet import Mixture, Supernet, batch_statistics
+from searcher.supernet import Mixture, Supernet, frozen
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -92,34 +92,33 @@ class Alternation:
         tau = self.setting.temperature(step)
         device = self.fabric.device
         mixtures = self.setting.method.for_architecture(self.logits, self.generator, tau, device)
-        with batch_statistics(self.supernet):
-            loss = self._loss(batch, mixtures)
-        # Not backward(): the gradients of the weights are not needed, and this leaves them out.
-        # A code of the normal cells that reads no reduction cell leaves their logits out.
         logits = list(self.logits.values())
-        gradients = torch.autograd.grad(loss, logits, allow_unused=True, materialize_grads=True)
+        with frozen(self.supernet):
+            loss = self._loss(batch, mixtures)
+            # A code of the normal cells that reads no reduction cell leaves their logits out.
+            gradients = torch.autograd.grad(loss, logits, allow_unused=True, materialize_grads=True)
         for values, gradient in zip(logits, gradients, strict=True):
             values.grad = gradient
         self.architecture_optimizer.step()
         return loss.detach()
 
     def weight_step(self, batch: Batch, step: int) -> tuple[Tensor, dict[CellKind, Tensor]]:
-        """Move the weights of the paths that a draw selected. Returns the loss and the codes.
+        """Move the weights of the paths that a draw selected. Returns the loss, and what ran.
 
         Paths that were not selected have no gradient, so neither momentum nor decay moves them.
         """
         recipe = self.setting.recipe
-        codes = self.setting.method.for_weights(self.logits, self.generator)
+        mixtures = self.setting.method.for_weights(self.logits, self.generator)
         for group in self.weight_optimizer.param_groups:
             group["lr"] = cosine(
                 recipe.weight_rate, recipe.last_weight_rate, step, self.setting.steps
             )
         self.weight_optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(batch, {kind: Mixture(code) for kind, code in codes.items()})
+        loss = self._loss(batch, mixtures)
         self.fabric.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), recipe.clip_norm)
         self.weight_optimizer.step()
-        return loss.detach(), codes
+        return loss.detach(), {kind: mixture.selected for kind, mixture in mixtures.items()}
 
     def _loss(self, batch: Batch, mixtures: Mapping[CellKind, Mixture]) -> Tensor:
         images = batch.images.to(self.fabric.device, non_blocking=True)

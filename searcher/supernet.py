@@ -16,7 +16,7 @@ import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -25,28 +25,32 @@ from compiler.candidates import candidate_graph
 from compiler.cell import CellPlan, preprocess
 from compiler.graph import Graph
 from compiler.lower import INPUT, OUTPUT
-from compiler.ops import Input, TensorType
+from compiler.ops import Input, Op, TensorType
 from compiler.scope import Scope
 from compiler.skeletons import SKELETONS
 from compiler.torch_module import GraphModule
 from datac.documents.genotype import Aggregation, Cell, CellKind
 from datac.documents.network import Network
+from searcher.candidate import SearchCandidate
 from searcher.gumbel import Column, Layout
+from searcher.unselected import Probe, SharedOutputs, scales_of, with_gradient_of
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """What the cells of one kind compute.
+    """What the cells of one kind compute: the sum of the selected paths.
 
-    selected: (G, n) bool on the host; only these paths count. weights: (G, n) where the supernet
-    is, carrying the architecture's gradient: then the paths that were not selected are evaluated
-    too, since dL/dw_k = <dL/dx_j, o_k(x_i)> is not zero for them. Without it only the selected
-    paths run. The values are the same either way: 1, or 1 / (paths selected in the node) for
-    the aggregation `mean`.
+    selected: (G, n) bool on the host; only these paths count, each 1, or 1 / (paths selected in
+    the node) for the aggregation `mean`. weights: (G, n) where the supernet is, with those values,
+    for an architecture step: they get the gradient dL/dw_k = <dL/dx_j, o_k(x_i)>, in which the
+    weights of the operations have no part. `probe`: for the paths that were not selected, too.
+    `soft`: the values of `weights` are any, and scale the selected paths.
     """
 
     selected: Tensor
     weights: Tensor | None = None
+    probe: bool = True
+    soft: bool = False
 
 
 class Supernet(nn.Module):
@@ -58,11 +62,11 @@ class Supernet(nn.Module):
         skeleton = SKELETONS[network.skeleton]
         image = TensorType(("N", *network.input))
         self.stem, states = _stem(network, image)
-        self._cells: list[_Cell] = []
+        self.cells: list[_Cell] = []
         for plan in skeleton.plan(network):
             cell = _Cell(plan, states, layout)
             self.add_module(f"cell{plan.index}", cell)
-            self._cells.append(cell)
+            self.cells.append(cell)
             states = (states[1], cell.result_type)
         self.head = _head(network, states[1], image)
 
@@ -71,7 +75,7 @@ class Supernet(nn.Module):
         jobs = {kind: self._jobs(mixture) for kind, mixture in mixtures.items()}
         stem = self.stem(x)
         states = stem["state0"], stem["state1"]
-        for cell in self._cells:
+        for cell in self.cells:
             states = (states[1], cell(states, jobs[cell.plan.kind]))
         return cast("Tensor", self.head(states[1], x))
 
@@ -81,25 +85,26 @@ class Supernet(nn.Module):
         jobs = {}
         for node in self.layout.node_numbers:
             paths = self.layout.paths(node)
-            flags = tuple(bool(chosen[path.group][path.index]) for path in paths)
-            count = max(sum(flags), 1)
+            selected = [k for k, path in enumerate(paths) if chosen[path.group][path.index]]
             weights = None
             if mixture.weights is not None:
                 groups, indices = zip(*((path.group, path.index) for path in paths), strict=True)
                 weights = mixture.weights[list(groups), list(indices)]
-            scale = 1 / count if self.aggregation == "mean" else 1.0
-            jobs[node] = _Job(paths, flags, scale, weights)
+            mean = self.aggregation == "mean" and not mixture.soft
+            scale = 1 / max(len(selected), 1) if mean else 1.0
+            jobs[node] = _Job(tuple(selected), scale, weights, mixture.probe, mixture.soft)
         return jobs
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """One node's part of a code. weights: (number of paths), see `Mixture`."""
+    """One node's part of a mixture. selected: places among its paths. weights: (paths)."""
 
-    paths: tuple[Column, ...]
-    selected: tuple[bool, ...]
+    selected: tuple[int, ...]
     scale: float
     weights: Tensor | None
+    probe: bool
+    soft: bool
 
 
 class _Cell(nn.Module):
@@ -112,11 +117,11 @@ class _Cell(nn.Module):
         self.plan = plan
         self.preprocess, inputs = _preprocess(plan, states)
         types = dict(enumerate(inputs))
-        self._nodes: dict[int, _MixedNode] = {}
+        self.nodes: dict[int, _MixedNode] = {}
         for number in layout.node_numbers:
             node = _MixedNode(plan, layout.paths(number), types)
             self.add_module(f"node{number}", node)
-            self._nodes[number] = node
+            self.nodes[number] = node
             types[number] = node.result_type
         last = types[layout.node_numbers[-1]]
         self.result_type = TensorType(
@@ -126,10 +131,29 @@ class _Cell(nn.Module):
     def forward(self, states: tuple[Tensor, Tensor], jobs: Mapping[int, _Job]) -> Tensor:
         """Two (N, C, H, W) → (N, nodes · channels, H', W')."""
         inputs = self.preprocess(*states)
-        values = {0: inputs["input0"], 1: inputs["input1"]}
-        for number in self._nodes:
-            values[number] = self._nodes[number](values, jobs[number])
-        return torch.cat([values[number] for number in self._nodes], 1)
+        values = _Values((inputs["input0"], inputs["input1"]))
+        for number in self.nodes:
+            values.by_number[number] = self.nodes[number](values, jobs[number])
+        return torch.cat([values.by_number[number] for number in self.nodes], 1)
+
+
+class _Values:
+    """The values of a cell so far by number, and what candidates begin with on each of them."""
+
+    def __init__(self, inputs: tuple[Tensor, Tensor]) -> None:
+        self.by_number: dict[int, Tensor] = dict(enumerate(inputs))
+        self._begun: dict[tuple[int, Op], Tensor] = {}
+        self.shared = SharedOutputs()
+
+    def begun(self, source: int, candidate: SearchCandidate) -> Tensor:
+        """What the candidate's first operation makes of an input."""
+        x = self.by_number[source]
+        if candidate.first is None:
+            return x
+        key = (source, candidate.first)
+        if key not in self._begun:
+            self._begun[key] = candidate.begin(x)
+        return self._begun[key]
 
 
 class _MixedNode(nn.Module):
@@ -139,79 +163,58 @@ class _MixedNode(nn.Module):
         self, plan: CellPlan, paths: Sequence[Column], types: Mapping[int, TensorType]
     ) -> None:
         super().__init__()
-        self._candidates: dict[tuple[int, str], GraphModule] = {}
+        self.paths = tuple(paths)
+        self.candidates: list[SearchCandidate] = []
         for path in paths:
             source = _source(path)
             graph = candidate_graph(path.operation, types[source], plan.place(source, "search"))
             self.result_type = graph[graph.outputs["y"]].type
-            self._place(source, path.operation, GraphModule(graph))
+            self._place(source, path.operation, SearchCandidate(graph))
         self._stride = plan.stride
 
-    def _place(self, source: int, operation: str, module: GraphModule) -> None:
-        self._candidates[source, operation] = module
+    def _place(self, source: int, operation: str, candidate: SearchCandidate) -> None:
+        self.candidates.append(candidate)
         name = f"input{source}"
         if name not in self._modules:
             self.add_module(name, nn.Module())
-        self.get_submodule(name).add_module(operation, module)
+        self.get_submodule(name).add_module(operation, candidate.modules)
 
-    def forward(self, values: Mapping[int, Tensor], job: _Job) -> Tensor:
-        """Values of the inputs by number → (N, C, H', W')."""
-        results: list[Tensor] = []
-        for path, selected in zip(job.paths, job.selected, strict=True):
-            if selected:
-                results.append(self._run(path, values))
-            elif job.weights is not None:
-                with torch.no_grad():
-                    results.append(self._run(path, values))
+    def forward(self, values: _Values, job: _Job) -> Tensor:
+        """Values of the inputs → (N, C, H', W')."""
         if job.weights is None:
+            return self._total([self._run(k, values) for k in job.selected], values, job)
+        if job.soft:
+            results = [self._run(k, values) * job.weights[k] for k in job.selected]
             return self._total(results, values, job)
-        chosen = [result for result, keep in zip(results, job.selected, strict=True) if keep]
-        total = self._total(chosen, values, job)
-        return _with_gradient_of(job.weights, results, total)
+        return self._with_gradients(job.weights, values, job)
 
-    def _run(self, path: Column, values: Mapping[int, Tensor]) -> Tensor:
-        source = _source(path)
-        return cast("Tensor", self._candidates[source, path.operation](values[source]))
+    def _with_gradients(self, weights: Tensor, values: _Values, job: _Job) -> Tensor:
+        """The same value; a gradient reaches the weight of every path that is asked for."""
+        norms = {k: norm for k in job.selected if (norm := self.candidates[k].norm) is not None}
+        scales = scales_of(weights, norms, job.scale)
+        results = [self._run(k, values, scales.get(k)) for k in job.selected]
+        total = self._total(results, values, job)
+        asked = range(len(self.paths)) if job.probe else job.selected
+        probes = [
+            Probe(k, _source(self.paths[k]), self.candidates[k]) for k in asked if k not in scales
+        ]
+        return with_gradient_of(weights, total, probes, values.by_number, values.shared)
 
-    def _total(self, results: Sequence[Tensor], values: Mapping[int, Tensor], job: _Job) -> Tensor:
+    def _run(self, k: int, values: _Values, scale: Tensor | None = None) -> Tensor:
+        """One path, its last batch norm scaled where a scale is given."""
+        candidate = self.candidates[k]
+        begun = values.begun(_source(self.paths[k]), candidate)
+        return candidate.finish(begun) if scale is None else candidate.finish_scaled(begun, scale)
+
+    def _total(self, results: Sequence[Tensor], values: _Values, job: _Job) -> Tensor:
         if not results:  # only `none` was drawn
-            return self._nothing(values[1])
+            return self._nothing(values.by_number[1])
         total = functools.reduce(operator.add, results)
         return total if job.scale == 1 else total * job.scale
 
     def _nothing(self, x: Tensor) -> Tensor:
         height, width = (-(-size // self._stride) for size in x.shape[2:])
         return x.new_zeros(x.shape[0], self.result_type.channels, height, width)
-
-
-class _Gradient(torch.autograd.Function):
-    """`total`, with the gradient that Σ w_k · outputs_k has with respect to w.
-
-    outputs: (K, elements), detached: through the operations the gradient goes by way of `total`.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, total: Tensor, weights: Tensor, outputs: Tensor) -> Tensor:
-        ctx.save_for_backward(outputs)
-        ctx.dtype = weights.dtype
-        return total.view_as(total)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        (outputs,) = ctx.saved_tensors
-        products = outputs @ _flat(gradients[0]).to(outputs.dtype)
-        return gradients[0], products.to(ctx.dtype), None
-
-
-def _with_gradient_of(weights: Tensor, results: Sequence[Tensor], total: Tensor) -> Tensor:
-    outputs = torch.stack([_flat(result.detach()) for result in results])
-    result: Tensor = _Gradient.apply(total, weights, outputs)  # type: ignore[no-untyped-call]
-    return result
-
-
-def _flat(x: Tensor) -> Tensor:
-    """(N, C, H, W) → (N·H·W·C): no copy where the channels come last in memory."""
-    return x.permute(0, 2, 3, 1).reshape(-1)
 
 
 # ---------------------------------------------------------------- batch norms
@@ -234,6 +237,23 @@ def batch_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, before in zip(norms, training, strict=True):
             norm.training, norm.track_running_stats = before, True
+
+
+@contextmanager
+def frozen(supernet: nn.Module) -> Iterator[None]:
+    """Batch statistics, and weights that ask for no gradient: what an architecture step holds.
+
+    What only they would need is then neither computed nor kept.
+    """
+    learning = [weight for weight in supernet.parameters() if weight.requires_grad]
+    for weight in learning:
+        weight.requires_grad_(False)
+    try:
+        with batch_statistics(supernet):
+            yield
+    finally:
+        for weight in learning:
+            weight.requires_grad_()
 
 
 class FixedCode(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from datac.documents.genotype import Aggregation, CellKind
 from searcher.derive import Derived, derive
 from searcher.gumbel import Layout, aggregate, draw, ensemble, probabilities
-from searcher.methods.method import Codes, Logits
+from searcher.methods.method import Logits, Mixtures
 from searcher.supernet import Mixture
 
 KINDS: tuple[CellKind, ...] = ("normal", "reduction")
@@ -46,7 +46,7 @@ class Data:
         generator: torch.Generator,
         temperature: float,
         device: torch.device,
-    ) -> dict[CellKind, Mixture]:
+    ) -> Mixtures:
         """A draw whose weights carry the straight-through gradient of definition 1."""
         mask = self.layout.mask
         mixtures = {}
@@ -57,11 +57,11 @@ class Data:
             mixtures[kind] = Mixture(codes.selected, weights.to(device, non_blocking=True))
         return mixtures
 
-    def for_weights(self, logits: Logits, generator: torch.Generator) -> Codes:
+    def for_weights(self, logits: Logits, generator: torch.Generator) -> Mixtures:
         """A draw."""
         mask = self.layout.mask
         return {
-            kind: draw(probabilities(values, mask), self.draws, generator).selected
+            kind: Mixture(draw(probabilities(values, mask), self.draws, generator).selected)
             for kind, values in logits.items()
         }
 

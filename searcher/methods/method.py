@@ -13,8 +13,8 @@ from searcher.supernet import Mixture
 Logits = dict[CellKind, Tensor]
 """(G, n) for each kind of cell, on the host; see `Layout`."""
 
-Codes = dict[CellKind, Tensor]
-"""(G, n) bool for each kind of cell, on the host."""
+Mixtures = dict[CellKind, Mixture]
+"""What the cells of each kind compute."""
 
 
 class Method(Protocol):
@@ -36,11 +36,11 @@ class Method(Protocol):
         generator: torch.Generator,
         temperature: float,
         device: torch.device,
-    ) -> dict[CellKind, Mixture]:
+    ) -> Mixtures:
         """What an architecture step runs, with the gradient of the logits."""
 
-    def for_weights(self, logits: Logits, generator: torch.Generator) -> Codes:
-        """The paths that a weight step runs."""
+    def for_weights(self, logits: Logits, generator: torch.Generator) -> Mixtures:
+        """What a weight step runs; nothing in it has a gradient."""
 
     def derive(self, logits: Logits) -> Derived:
         """The cells that the logits stand for."""

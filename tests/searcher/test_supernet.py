@@ -17,7 +17,14 @@ from datac.documents.genotype import Cell, Genotype, Node, Path
 from datac.documents.network import Network
 from searcher.gumbel import Layout, aggregate, draw, ensemble, probabilities
 from searcher.inherit import inherit
-from searcher.supernet import FixedCode, Mixture, Supernet, batch_statistics, code_of
+from searcher.supernet import (
+    FixedCode,
+    Mixture,
+    Supernet,
+    _Values,
+    batch_statistics,
+    code_of,
+)
 
 KINDS = ("normal", "reduction")
 LAYOUT = Layout(SEARCH_SPACE, 2)
@@ -133,16 +140,18 @@ def test_an_architecture_step_computes_what_a_weight_step_does() -> None:
 def test_the_gradient_of_a_weight_is_that_of_the_dense_sum(aggregation: str) -> None:
     """dL/dw_k = <dL/do, o_k(x)>, for paths that run and for those that do not."""
     supernet = supernet_of(CIFAR, aggregation).eval()
-    node = supernet._cells[0]._nodes[3]
+    node = supernet.cells[0].nodes[3]
     genotype = random_genotype(9)
-    values = {i: torch.randn(2, 4, 7, 5, dtype=torch.float64) for i in range(3)}
+    inputs = [torch.randn(2, 4, 7, 5, dtype=torch.float64) for _ in range(3)]
+    values = _Values((inputs[0], inputs[1]))
+    values.by_number[2] = inputs[2]
     weights = aggregate(codes_of(genotype)["normal"].double(), LAYOUT, aggregation)
     weights.requires_grad_()
     job = supernet._jobs(Mixture(codes_of(genotype)["normal"], weights))[3]
     direction = torch.randn(2, 4, 7, 5, dtype=torch.float64)
     (node(values, job) * direction).sum().backward()
-    for path in LAYOUT.paths(3):
-        output = node._run(path, values)
+    for place, path in enumerate(LAYOUT.paths(3)):
+        output = node._run(place, values)
         expected = float((output * direction).sum().detach())
         assert float(weights.grad[path.group, path.index]) == pytest.approx(expected, abs=1e-12)
 
