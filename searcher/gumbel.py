@@ -247,13 +247,16 @@ def prefix_probabilities(p: NDArray[np.float64], draws: int) -> NDArray[np.float
     nine digits at 16 members), and every value is a probability, so nothing overflows.
     """
     binomials = _binomials(draws)
-    distance = np.subtract.outer(np.arange(draws + 1), np.arange(draws + 1))
+    exponents = np.arange(draws + 1)
+    # Where j <= i there is no such term: these places read the power that is put to 0.
+    distance = np.maximum(np.subtract.outer(exponents, exponents), 0)
     covers = np.zeros(draws + 1)
     covers[0] = 1.0
     result = np.empty(len(p))
     for index, entry in enumerate(p):
-        powers = np.where(distance > 0, float(entry) ** np.maximum(distance, 0), 0.0)
-        covers = (binomials * powers) @ covers
+        powers = float(entry) ** exponents
+        powers[0] = 0.0
+        covers = (binomials * powers[distance]) @ covers
         result[index] = covers[draws]
     return result
 
