@@ -132,7 +132,7 @@ def choose(node: int, table: NDArray[np.float64], layout: Layout, draws: int) ->
     Paths are listed by input, then in the order of the candidates. A node whose most probable
     code is `none` alone gets its most probable path. table: (G, n).
     """
-    none, paths = _distribution(node, table, layout)
+    none, paths = node_distribution(node, table, layout)
     order = np.argsort(-paths, kind="stable")
     size = max(_size_of_best_code(none, paths[order], draws), 1)
     chosen = [layout.paths(node)[index] for index in sorted(order[:size])]
@@ -149,10 +149,10 @@ def choose(node: int, table: NDArray[np.float64], layout: Layout, draws: int) ->
     )
 
 
-def _distribution(
+def node_distribution(
     node: int, table: NDArray[np.float64], layout: Layout
 ) -> tuple[float, NDArray[np.float64]]:
-    """The probability of the node's merged `none`, and those of its paths."""
+    """The probability of the node's merged `none`, and those of its paths. table: (G, n)."""
     columns = layout.of_node(node)
     p = np.clip([table[column.group, column.index] for column in columns], 0.0, None)
     p = p / p.sum()
@@ -184,18 +184,16 @@ def _first_and_second(
 
     The next best has either another size or, at the same one, the next path in place of the last.
     """
-    children = _child_probabilities(none, paths, draws)
+    children = child_probabilities(none, paths, draws)
     others = [*np.delete(children, size - 1)]
     if size < len(paths):
         swapped = np.append(paths[: size - 1], paths[size])
-        others.append(_child_probabilities(none, swapped, draws)[-1])
+        others.append(child_probabilities(none, swapped, draws)[-1])
     # Rounding may lead a sure thing past 1.
     return min(float(children[size - 1]), 1.0), min(float(max(others, default=0.0)), 1.0)
 
 
-def _child_probabilities(
-    none: float, paths: NDArray[np.float64], draws: int
-) -> NDArray[np.float64]:
+def child_probabilities(none: float, paths: NDArray[np.float64], draws: int) -> NDArray[np.float64]:
     """P(S) + P(S and none) for S = the first 1, 2, ... of the paths, at most M of them."""
     paths = paths[:draws]
     with_none = prefix_probabilities(np.insert(paths, 0, none), draws)[1:]
