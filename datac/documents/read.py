@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from datac.documents.build_folder import GENOTYPE, Manifest, SideCar
 from datac.documents.dataset_summary import DatasetSummary
+from datac.documents.derivation import Derivation
 from datac.documents.diagnosis import Diagnosis
 from datac.documents.document import Document
 from datac.documents.genotype import Genotype
@@ -61,6 +62,7 @@ FORMATS: dict[str, Format] = {
     "datac.network/1": Format(Network),
     "datac.search_space/1": Format(SearchSpace),
     "datac.search_result/1": Format(SearchResult),
+    "datac.derivation/1": Format(Derivation),
     "datac.train_result/1": Format(TrainResult),
     "datac.latency_table/1": Format(LatencyTable, limit_bytes=64 * MIB),
     "datac.dataset_summary/1": Format(DatasetSummary),

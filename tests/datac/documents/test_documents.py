@@ -13,6 +13,7 @@ import pytest
 import datac.documents
 from datac.documents import read
 from datac.documents.build_folder import Manifest, SideCar
+from datac.documents.derivation import Derivation
 from datac.documents.document import Document
 from datac.documents.genotype import Genotype, Path
 from datac.documents.latency_table import LatencyTable
@@ -215,6 +216,23 @@ def test_distribution_that_is_none_or_does_not_fit() -> None:
     content = golden(SearchResult)
     content["distributions"]["reduction"].pop()
     assert refusal(content, SearchResult).startswith("reduction cell: 0 distributions for 1 nodes")
+
+
+# ---------------------------------------------------------------- derivation
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("verdict", "decided", "reasons belong to a verdict of not decided"),
+        ("reasons", [], "reasons belong to a verdict of not decided"),
+        ("top", [], "the first of the top genotypes is not the one that was derived"),
+        ("genotype_hash", "2" * 64, "the first of the top genotypes is not the one"),
+        ("draws", 0, '"draws" must be at least 1, not 0'),
+    ],
+)
+def test_derivation_that_cannot_be(key: str, value: object, expected: str) -> None:
+    assert refusal({**golden(Derivation), key: value}, Derivation).startswith(expected)
 
 
 # ---------------------------------------------------------------- latency table
