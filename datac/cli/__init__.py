@@ -20,6 +20,7 @@ from datac.exit_codes import ExitCode
 
 COMMANDS = {
     "search": "datac.cli.search:search",
+    "derive": "datac.cli.derive:derive",
     "train": "datac.cli.train:train",
     "compile": "datac.cli.compile:compile_",
     "check": "datac.cli.check:check",
