@@ -11,11 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from compiler.graph import Graph, Weights
-from compiler.ops import Input
+from compiler.ops import Input, Op
 from compiler.weights import check_weights
 
 After = Callable[[str, Sequence[Tensor], Tensor], Tensor]
 """(name of a node, its operands, its result) → the result to go on with."""
+
+
+Build = Callable[[Op], Callable[..., Any]]
+"""An operation → what computes it; with the same weights, by the same names, as `Op.to_torch`."""
+
+
+def stock_module(op: Op) -> Callable[..., Any]:
+    """The operation's own."""
+    return op.to_torch()
 
 
 class DropPathModule(nn.Module):
@@ -50,14 +59,15 @@ class _Step:
 class GraphModule(nn.Module):
     """Runs a graph. Submodules sit at the nodes' names, so weights have the graph's names.
 
+    `build` may choose other modules for its operations.
     Takes the graph's inputs in order. Answers with its one output, or with a dict of all by name.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, build: Build = stock_module) -> None:
         super().__init__()
         self.input_names = tuple(node.name for node in graph.inputs)
         self.outputs = dict(graph.outputs)
-        self._steps = tuple(self._build(graph))
+        self._steps = tuple(self._build(graph, build))
 
     def forward(self, *inputs: Tensor) -> Tensor | dict[str, Tensor]:
         """See the class."""
@@ -75,13 +85,13 @@ class GraphModule(nn.Module):
                 del values[name]
         return {key: values[name] for key, name in self.outputs.items()}
 
-    def _build(self, graph: Graph) -> list[_Step]:
+    def _build(self, graph: Graph, build: Build) -> list[_Step]:
         nodes = [node for node in graph.nodes() if not isinstance(node.op, Input)]
         kept = {*graph.outputs.values()}
         last_use = {operand: node.name for node in nodes for operand in node.operands}
         steps = []
         for node in nodes:
-            call: Any = node.op.to_torch()
+            call: Any = build(node.op)
             if isinstance(call, nn.Module):
                 self._place(node.name, call)
             done = {x for x in node.operands if last_use[x] == node.name and x not in kept}

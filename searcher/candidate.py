@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from compiler.graph import Graph
 from compiler.ops import BatchNorm, Input, Op
-from compiler.torch_module import GraphModule
+from compiler.torch_module import Build, GraphModule
 
 
 class SearchCandidate:
@@ -21,7 +21,7 @@ class SearchCandidate:
     `modules` holds what has weights, at the names that the candidate's graph gives them.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, build: Build) -> None:
         (source,) = (node.name for node in graph.inputs)
         readers = graph.users(source)
         last = graph[graph.outputs["y"]]
@@ -34,11 +34,11 @@ class SearchCandidate:
         self._call: Callable[[Tensor], Tensor] | None = (
             None if first is None else first.op.to_torch()
         )
-        self._body = GraphModule(_between(graph, begin, end)) if end != begin else None
+        self._body = GraphModule(_between(graph, begin, end), build) if end != begin else None
         self.modules: nn.Module = self._body or nn.Module()
         self.norm: nn.BatchNorm2d | None = None
         if norm is not None:
-            self.norm = cast("nn.BatchNorm2d", norm.op.to_torch())
+            self.norm = cast("nn.BatchNorm2d", build(norm.op))
             self.modules.add_module(norm.name, self.norm)
 
     @property

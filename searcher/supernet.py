@@ -1,7 +1,7 @@
 """The supernet: every candidate on every edge, and codes that say which of them run.
 
 Each candidate is the compiler's own graph in the search form, so a supernet restricted to one
-code computes what the child of that code computes, to the last bit.
+code computes what the child of that code computes; with the compiler's modules, to the last bit.
 
     node j:  x_j = Σ over (input i, operation o) of w[j, i, o] · o(x_i)
 
@@ -22,17 +22,16 @@ import torch
 from torch import Tensor, nn
 
 from compiler.candidates import candidate_graph
-from compiler.cell import CellPlan, preprocess
-from compiler.graph import Graph
-from compiler.lower import INPUT, OUTPUT
-from compiler.ops import Input, Op, TensorType
-from compiler.scope import Scope
+from compiler.cell import CellPlan
+from compiler.ops import Op, TensorType
 from compiler.skeletons import SKELETONS
-from compiler.torch_module import GraphModule
+from compiler.torch_module import Build, GraphModule
 from datac.documents.genotype import Aggregation, Cell, CellKind
 from datac.documents.network import Network
 from searcher.candidate import SearchCandidate
+from searcher.fast_modules import fast_module
 from searcher.gumbel import Column, Layout
+from searcher.parts import TwoTypes, head_graph, output_types, preprocess_graph, stem_graph
 from searcher.unselected import Probe, SharedOutputs, scales_of, with_gradient_of
 
 
@@ -56,19 +55,26 @@ class Mixture:
 class Supernet(nn.Module):
     """Weights are named as in the child, but `node2.input0.sep_conv_3x3` for a path."""
 
-    def __init__(self, network: Network, layout: Layout, aggregation: Aggregation = "sum") -> None:
+    def __init__(
+        self,
+        network: Network,
+        layout: Layout,
+        aggregation: Aggregation = "sum",
+        build: Build = fast_module,
+    ) -> None:
         super().__init__()
         self.layout, self.aggregation = layout, aggregation
         skeleton = SKELETONS[network.skeleton]
         image = TensorType(("N", *network.input))
-        self.stem, states = _stem(network, image)
+        stem = stem_graph(network, image)
+        self.stem, states = GraphModule(stem, build), output_types(stem)
         self.cells: list[_Cell] = []
         for plan in skeleton.plan(network):
-            cell = _Cell(plan, states, layout)
+            cell = _Cell(plan, states, layout, build)
             self.add_module(f"cell{plan.index}", cell)
             self.cells.append(cell)
             states = (states[1], cell.result_type)
-        self.head = _head(network, states[1], image)
+        self.head = GraphModule(head_graph(network, states[1], image), build)
 
     def forward(self, x: Tensor, mixtures: Mapping[CellKind, Mixture]) -> Tensor:
         """(N, 3, H, W) of any height and width → logits (N, K) or (N, K, H, W)."""
@@ -110,16 +116,15 @@ class _Job:
 class _Cell(nn.Module):
     """Both inputs brought to one width, the nodes, and their results side by side."""
 
-    def __init__(
-        self, plan: CellPlan, states: tuple[TensorType, TensorType], layout: Layout
-    ) -> None:
+    def __init__(self, plan: CellPlan, states: TwoTypes, layout: Layout, build: Build) -> None:
         super().__init__()
         self.plan = plan
-        self.preprocess, inputs = _preprocess(plan, states)
-        types = dict(enumerate(inputs))
+        preprocess = preprocess_graph(plan, states)
+        self.preprocess = GraphModule(preprocess, build)
+        types = dict(enumerate(output_types(preprocess)))
         self.nodes: dict[int, _MixedNode] = {}
         for number in layout.node_numbers:
-            node = _MixedNode(plan, layout.paths(number), types)
+            node = _MixedNode(plan, layout.paths(number), types, build)
             self.add_module(f"node{number}", node)
             self.nodes[number] = node
             types[number] = node.result_type
@@ -160,7 +165,11 @@ class _MixedNode(nn.Module):
     """All candidates on all inputs of one node."""
 
     def __init__(
-        self, plan: CellPlan, paths: Sequence[Column], types: Mapping[int, TensorType]
+        self,
+        plan: CellPlan,
+        paths: Sequence[Column],
+        types: Mapping[int, TensorType],
+        build: Build,
     ) -> None:
         super().__init__()
         self.paths = tuple(paths)
@@ -169,7 +178,7 @@ class _MixedNode(nn.Module):
             source = _source(path)
             graph = candidate_graph(path.operation, types[source], plan.place(source, "search"))
             self.result_type = graph[graph.outputs["y"]].type
-            self._place(source, path.operation, SearchCandidate(graph))
+            self._place(source, path.operation, SearchCandidate(graph, build))
         self._stride = plan.stride
 
     def _place(self, source: int, operation: str, candidate: SearchCandidate) -> None:
@@ -278,42 +287,6 @@ def code_of(cell: Cell, layout: Layout) -> Tensor:
         for column in layout.paths(number):
             code[column.group, column.index] = (column.input, column.operation) in wanted
     return code
-
-
-# ---------------------------------------------------------------- graphs of the parts
-
-
-def _stem(network: Network, image: TensorType) -> tuple[GraphModule, tuple[TensorType, TensorType]]:
-    graph = Graph()
-    x = graph.add(INPUT, Input(image.shape))
-    states = SKELETONS[network.skeleton].stem(Scope(graph), x, network)
-    return _two_outputs(graph, states, "state")
-
-
-def _preprocess(
-    plan: CellPlan, states: tuple[TensorType, TensorType]
-) -> tuple[GraphModule, tuple[TensorType, TensorType]]:
-    graph = Graph()
-    sources = [graph.add(f"state{i}", Input(state.shape)) for i, state in enumerate(states)]
-    inputs = preprocess(Scope(graph), plan, (sources[0], sources[1]), "search")
-    return _two_outputs(graph, inputs, "input")
-
-
-def _two_outputs(
-    graph: Graph, values: tuple[str, str], name: str
-) -> tuple[GraphModule, tuple[TensorType, TensorType]]:
-    for index, value in enumerate(values):
-        graph.set_output(f"{name}{index}", value)
-    return GraphModule(graph), (graph[values[0]].type, graph[values[1]].type)
-
-
-def _head(network: Network, features: TensorType, image: TensorType) -> GraphModule:
-    graph = Graph()
-    source = graph.add("features", Input(features.shape))
-    x = graph.add(INPUT, Input(image.shape))
-    head = SKELETONS[network.skeleton].head
-    graph.set_output(OUTPUT, head(Scope(graph), source, x, network))
-    return GraphModule(graph)
 
 
 def _source(path: Column) -> int:

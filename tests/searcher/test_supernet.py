@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from compiler.candidates import SEARCH_SPACE
 from compiler.lower import lower
-from compiler.torch_module import GraphModule, load_weights
+from compiler.torch_module import Build, GraphModule, load_weights, stock_module
 from datac.documents.genotype import Cell, Genotype, Node, Path
 from datac.documents.network import Network
+from searcher.fast_modules import fast_module
 from searcher.gumbel import Layout, aggregate, draw, ensemble, probabilities
 from searcher.inherit import inherit
 from searcher.supernet import (
@@ -48,10 +49,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def supernet_of(network: Network, aggregation: str = "sum", layout: Layout = LAYOUT) -> Supernet:
+def supernet_of(
+    network: Network, aggregation: str = "sum", layout: Layout = LAYOUT, build: Build = fast_module
+) -> Supernet:
     """In float64, every weight and running statistic random."""
     torch.manual_seed(3)
-    supernet = Supernet(network, layout, aggregation).double()
+    supernet = Supernet(network, layout, aggregation, build).double()
     for norm in supernet.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.running_mean.normal_()
@@ -113,11 +116,14 @@ def test_a_supernet_restricted_to_one_code_is_the_search_form_child(
         network = network.model_copy(update={"output_stride": stride})
     genotype = random_genotype(seed, aggregation)
     supernet = supernet_of(network, aggregation).eval()
+    stock = supernet_of(network, aggregation, build=stock_module).eval()
     child = search_form_child(supernet, genotype, network).eval()
     x = torch.randn(2, 3, *size, dtype=torch.float64)
     mixtures = {kind: Mixture(code) for kind, code in codes_of(genotype).items()}
     with torch.inference_mode():
-        assert torch.equal(supernet(x, mixtures), child(x))
+        expected = child(x)
+        assert torch.equal(stock(x, mixtures), expected)
+        torch.testing.assert_close(supernet(x, mixtures), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_an_architecture_step_computes_what_a_weight_step_does() -> None:

@@ -1,0 +1,69 @@
+"""The modules that a supernet runs: the compiler's own, with less work on the CPU.
+
+Weights and values are those of `Op.to_torch`; the order of additions may differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from compiler.ops import BatchNorm, Conv, Op
+from searcher.depthwise import DepthwiseConv2d
+
+
+def fast_module(op: Op) -> Callable[..., Any]:
+    """What computes an operation."""
+    if isinstance(op, Conv) and not op.bias:
+        square = op.kernel[0] == op.kernel[1] and op.dilation[0] == op.dilation[1]
+        same = square and all(
+            p == d * (k // 2) and k % 2
+            for p, d, k in zip(op.padding, op.dilation, op.kernel, strict=True)
+        )
+        if op.groups == op.in_channels == op.out_channels and same:
+            return DepthwiseConv2d(**_arguments(op))
+        if op.kernel == op.stride == (1, 1) and op.groups == 1 and op.padding == (0, 0):
+            return PointwiseConv2d(**_arguments(op))
+    if isinstance(op, BatchNorm):
+        return LeanBatchNorm2d(op.channels, eps=op.epsilon, affine=op.affine)
+    return op.to_torch()
+
+
+def _arguments(op: Conv) -> dict[str, Any]:
+    return {
+        "in_channels": op.in_channels,
+        "out_channels": op.out_channels,
+        "kernel_size": op.kernel,
+        "stride": op.stride,
+        "padding": op.padding,
+        "dilation": op.dilation,
+        "groups": op.groups,
+        "bias": False,
+    }
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution as a matrix product where channels lie last in memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, K, H, W)."""
+        if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
+            rows = functional.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1))
+            return rows.permute(0, 3, 1, 2)
+        return torch.conv2d(x, self.weight)
+
+
+class LeanBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm without the checks of shapes, which a graph has made already."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        if not self.training or self.track_running_stats:
+            return super().forward(x)
+        return torch.batch_norm(
+            x, self.weight, self.bias, None, None, True, 0.0, self.eps, torch.backends.cudnn.enabled
+        )
