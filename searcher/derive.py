@@ -5,7 +5,7 @@ of one size the one with the largest probabilities is the most probable (P(S) gr
 so the codes that can win are the prefixes of the node's columns in descending order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,19 +39,21 @@ class Choice:
     `probability`: that a draw of the node gives these paths, with or without `none`, which leaves
     no trace in the child. `runner_up_probability`: the same of the most probable other non-empty
     set of paths. It can be the larger one: what is compared when choosing is the probability of
-    one code, with `none` or without.
+    one code, with `none` or without. Both are None where the rule is not about a draw.
     """
 
     node: int
     paths: tuple[Path, ...]
     none: float
     distribution: tuple[float, ...]
-    probability: float
-    runner_up_probability: float
+    probability: float | None = None
+    runner_up_probability: float | None = None
 
     @property
-    def margin(self) -> float:
+    def margin(self) -> float | None:
         """How much more probable the chosen set is than any other; see the class."""
+        if self.probability is None or self.runner_up_probability is None:
+            return None
         return self.probability - self.runner_up_probability
 
 
@@ -101,17 +103,35 @@ class Derived:
         )
 
 
+Rule = Callable[[int, NDArray[np.float64]], Choice]
+"""From the number of a node and the probabilities of its cell, (G, n), to the node's choice."""
+
+
 def derive(
     probabilities: Mapping[CellKind, NDArray[np.float64]],
     layout: Layout,
     draws: int,
     aggregation: Aggregation,
 ) -> Derived:
-    """Choose the paths of every node of every cell.
+    """Choose the paths of every node of every cell by the rule of this file.
 
     probabilities: (G, n) for each kind, as `layout` lays them out. With a distribution per edge
     the rows of a node are put together and divided by their sum, so each edge weighs the same.
     """
+
+    def rule(node: int, table: NDArray[np.float64]) -> Choice:
+        return choose(node, table, layout, draws)
+
+    return derive_by(rule, probabilities, layout, aggregation)
+
+
+def derive_by(
+    rule: Rule,
+    probabilities: Mapping[CellKind, NDArray[np.float64]],
+    layout: Layout,
+    aggregation: Aggregation,
+) -> Derived:
+    """Choose the paths of every node of every cell. probabilities: as for `derive`."""
     choices: dict[CellKind, tuple[Choice, ...]] = {}
     for kind, values in probabilities.items():
         table = np.asarray(values, dtype=np.float64)
@@ -122,7 +142,7 @@ def derive(
                 f"the probabilities of the {kind} cell are not finite: search again with a lower "
                 "learning rate"
             )
-        choices[kind] = tuple(choose(node, table, layout, draws) for node in layout.node_numbers)
+        choices[kind] = tuple(rule(node, table) for node in layout.node_numbers)
     return Derived(choices, aggregation)
 
 
