@@ -1,7 +1,8 @@
-"""The alternating optimisation: an architecture step, then a weight step, on one mini-batch each.
+"""The steps of the optimisation: alternating on one mini-batch each, or both on one.
 
-First-order bilevel, as the authors' code does it: the architecture learns on its own half of the
-training data with the weights as they are, then the weights learn on the other half.
+Alternating is first-order bilevel, as DATA's code does it: the architecture learns on its own half
+of the training data with the weights as they are, then the weights learn on the other half. Single
+level is what the paper writes: one loss, and both learn from it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from searcher.augment import Batch
 from searcher.child import laid_out
 from searcher.evaluate import loss_for
 from searcher.gumbel import temperature
-from searcher.methods import Method
+from searcher.methods import Level, Method, Mixtures
 from searcher.recipes import SearchRecipe
-from searcher.supernet import Mixture, Supernet, frozen
+from searcher.supernet import Mixture, Supernet, batch_statistics, frozen
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -33,7 +34,7 @@ class Setting:
     """What an optimisation is made of.
 
     steps: mini-batches in the whole search. warm_up: how many at the start have no architecture
-    step.
+    step; all, where no logit learns. level: None there.
     """
 
     network: Network
@@ -43,6 +44,7 @@ class Setting:
     seed: int
     steps: int
     warm_up: int = 0
+    level: Level | None = "alternating"
 
     @property
     def architecture_steps(self) -> int:
@@ -51,7 +53,8 @@ class Setting:
 
     def temperature(self, step: int) -> float:
         """τ of the architecture step of a mini-batch."""
-        return temperature(step - self.warm_up, self.architecture_steps, *self.recipe.temperature)
+        ends = self.method.temperatures or self.recipe.temperature
+        return temperature(step - self.warm_up, self.architecture_steps, *ends)
 
 
 class Alternation:
@@ -95,8 +98,11 @@ class Alternation:
         logits = list(self.logits.values())
         with frozen(self.supernet):
             loss = self._loss(batch, mixtures)
+            total = self._regularised(loss, mixtures)
             # A code of the normal cells that reads no reduction cell leaves their logits out.
-            gradients = torch.autograd.grad(loss, logits, allow_unused=True, materialize_grads=True)
+            gradients = torch.autograd.grad(
+                total, logits, allow_unused=True, materialize_grads=True
+            )
         for values, gradient in zip(logits, gradients, strict=True):
             values.grad = gradient
         self.architecture_optimizer.step()
@@ -107,18 +113,47 @@ class Alternation:
 
         Paths that were not selected have no gradient, so neither momentum nor decay moves them.
         """
+        tau = self.setting.temperature(step)
+        device = self.fabric.device
+        mixtures = self.setting.method.for_weights(self.logits, self.generator, tau, device)
+        self.weight_optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(batch, mixtures)
+        self.fabric.backward(loss)
+        self._move_weights(step)
+        return loss.detach(), {kind: mixture.selected for kind, mixture in mixtures.items()}
+
+    def joint_step(self, batch: Batch, step: int) -> tuple[Tensor, dict[CellKind, Tensor]]:
+        """Move logits and weights by one loss of one code. Returns as a weight step does.
+
+        Running statistics move in the forward pass, with the paths that were selected. Those that
+        were not run in the backward pass, and leave theirs alone.
+        """
+        tau = self.setting.temperature(step)
+        device = self.fabric.device
+        mixtures = self.setting.method.for_architecture(self.logits, self.generator, tau, device)
+        self.weight_optimizer.zero_grad(set_to_none=True)
+        for values in self.logits.values():
+            values.grad = torch.zeros_like(values)
+        loss = self._loss(batch, mixtures)
+        with batch_statistics(self.supernet):
+            self.fabric.backward(self._regularised(loss, mixtures))
+        self._move_weights(step)
+        self.architecture_optimizer.step()
+        return loss.detach(), {kind: mixture.selected for kind, mixture in mixtures.items()}
+
+    def _regularised(self, loss: Tensor, mixtures: Mixtures) -> Tensor:
+        """With what the method adds for the logits."""
+        added = self.setting.method.regulariser(self.logits, mixtures)
+        return loss if added is None else loss + added.to(loss.device)
+
+    def _move_weights(self, step: int) -> None:
         recipe = self.setting.recipe
-        mixtures = self.setting.method.for_weights(self.logits, self.generator)
         for group in self.weight_optimizer.param_groups:
             group["lr"] = cosine(
                 recipe.weight_rate, recipe.last_weight_rate, step, self.setting.steps
             )
-        self.weight_optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(batch, mixtures)
-        self.fabric.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), recipe.clip_norm)
         self.weight_optimizer.step()
-        return loss.detach(), {kind: mixture.selected for kind, mixture in mixtures.items()}
 
     def _loss(self, batch: Batch, mixtures: Mapping[CellKind, Mixture]) -> Tensor:
         images = batch.images.to(self.fabric.device, non_blocking=True)

@@ -65,13 +65,15 @@ class SearchCandidate:
         if norm is None:
             raise ValueError("only a candidate that ends in a batch norm can be scaled")
         own = norm.training and not norm.track_running_stats
+        if norm.training and not own:
+            cast("Tensor", norm.num_batches_tracked).add_(1)
         return functional.batch_norm(
             self.inner(begun),
             None if own else norm.running_mean,
             None if own else norm.running_var,
             weight=scale,
             training=norm.training,
-            momentum=0.0,
+            momentum=cast("float", norm.momentum),
             eps=norm.eps,
         )
 

@@ -108,6 +108,15 @@ class Layout:
         lengths = torch.tensor([len(columns) for columns in self.columns])
         return torch.arange(self.shape[1]) < lengths.unsqueeze(1)
 
+    @cached_property
+    def path_mask(self) -> Tensor:
+        """(G, n) bool on the host: the columns that stand for a path."""
+        mask = torch.zeros(self.shape, dtype=torch.bool)
+        for node in self.node_numbers:
+            for path in self.paths(node):
+                mask[path.group, path.index] = True
+        return mask
+
     def of_node(self, node: int) -> tuple[Column, ...]:
         """Every column of a node, `none` included, by group."""
         return tuple(c for columns in self.columns if columns[0].node == node for c in columns)
@@ -167,6 +176,18 @@ def draw(p: Tensor, draws: int, generator: torch.Generator) -> Codes:
     return Codes(noise, samples)
 
 
+def relaxed(logits: Tensor, mask: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    """The Gumbel-Softmax samples y = softmax((log p + g) / τ), shaped as the noise g (..., G, n).
+
+    logits, mask: (G, n) on one device; half precision is raised to float32. The rows sum to 1.
+    """
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    noise = noise.to(dtype).to(logits.device, non_blocking=True)
+    # log p is the logits but for a constant of the group, which the softmax removes again.
+    scores = logits.to(dtype).masked_fill(~mask, -math.inf)
+    return ((scores + noise) / temperature).softmax(dim=-1)
+
+
 def ensemble(logits: Tensor, mask: Tensor, codes: Codes, temperature: float) -> Tensor:
     """The binary code b of a draw, (G, n), exactly 0 or 1, with the gradient of definition 1.
 
@@ -177,12 +198,8 @@ def ensemble(logits: Tensor, mask: Tensor, codes: Codes, temperature: float) -> 
     gradient evenly among them. Nothing here waits for the device.
     logits, mask: (G, n) on one device; half precision is raised to float32.
     """
-    dtype = torch.promote_types(logits.dtype, torch.float32)
-    noise = codes.noise.to(dtype).to(logits.device, non_blocking=True)
-    hard = codes.samples.to(dtype).to(logits.device, non_blocking=True)
-    # log p is the logits but for a constant of the group, which the softmax removes again.
-    scores = logits.to(dtype).masked_fill(~mask, -math.inf)
-    soft = ((scores + noise) / temperature).softmax(dim=-1)
+    soft = relaxed(logits, mask, codes.noise, temperature)
+    hard = codes.samples.to(soft.dtype).to(logits.device, non_blocking=True)
     # What is added is exactly zero in every precision, so the samples stay exactly 0 or 1.
     samples = hard + (soft - soft.detach())
     return samples.amax(dim=0)

@@ -1,4 +1,4 @@
-"""The training data in two halves: one for the weights, one for the architecture."""
+"""The training data in two halves, for the weights and for the architecture, or in one piece."""
 
 from __future__ import annotations
 
@@ -44,12 +44,13 @@ class Part(Sequence[Sample]):
 class Splits:
     """Batches of both halves and of the validation split. steps: in an epoch.
 
+    architecture: None where the weights have all of the data.
     validation: None where one sample is all there is, since a code is validated by the
     statistics of the batch.
     """
 
     weights: Batches
-    architecture: Batches
+    architecture: Batches | None
     validation: Batches | None
     steps: int
 
@@ -59,7 +60,7 @@ def split_in_halves(dataset: Dataset, network: Network, recipe: SearchRecipe, se
 
     Loads a batch of each, so that damaged data is refused before anything is written.
     """
-    train, val = dataset.splits["train"], dataset.splits["val"]
+    train = dataset.splits["train"]
     half = len(train) // 2
     if half < recipe.batch_size:
         raise BadInput(
@@ -72,17 +73,40 @@ def split_in_halves(dataset: Dataset, network: Network, recipe: SearchRecipe, se
     first, second = sorted(order[half:].tolist()), sorted(order[:half].tolist())
     weights = _batches(Part(train, tuple(first)), dataset, network, recipe, seed)
     architecture = _batches(Part(train, tuple(second)), dataset, network, recipe, seed + STREAM)
-    validation = _validation(val, dataset, network, recipe)
+    return _splits(weights, architecture, dataset, network, recipe)
+
+
+def keep_whole(dataset: Dataset, network: Network, recipe: SearchRecipe, seed: int) -> Splits:
+    """All of the training data for the weights. Loads a batch of each split, too."""
+    count = len(dataset.splits["train"])
+    if count < recipe.batch_size:
+        raise BadInput(
+            f"{dataset.name}: its {count} training samples are fewer than a batch of "
+            f"{recipe.batch_size}; give a --batch-size of {count} or less"
+        )
+    part = Part(dataset.splits["train"], tuple(range(count)))
+    weights = _batches(part, dataset, network, recipe, seed)
+    return _splits(weights, None, dataset, network, recipe)
+
+
+def _splits(
+    weights: Batches,
+    architecture: Batches | None,
+    dataset: Dataset,
+    network: Network,
+    recipe: SearchRecipe,
+) -> Splits:
+    validation = _validation(dataset, network, recipe)
     for batches in filter(None, (weights, architecture, validation)):
         next(batches.epoch(0))
-    steps = min(len(weights), len(architecture), recipe.longest_epoch or len(weights))
+    shorter = min(len(batches) for batches in (weights, architecture) if batches is not None)
+    steps = min(shorter, recipe.longest_epoch or shorter)
     return Splits(weights, architecture, validation, steps)
 
 
-def _validation(
-    val: Sequence[Sample], dataset: Dataset, network: Network, recipe: SearchRecipe
-) -> Batches | None:
+def _validation(dataset: Dataset, network: Network, recipe: SearchRecipe) -> Batches | None:
     """Samples from all over the split, in whole batches."""
+    val = dataset.splits["val"]
     if len(val) < 2:
         return None
     count = min(recipe.validation_samples, len(val))

@@ -30,15 +30,15 @@ PACKAGES = ("torch", "lightning", "kornia", "numpy")
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a search found. network: the child's."""
+    """What a search found. network: the child's. supernet: None where it was not trained."""
 
     dataset: Dataset
     network: Network
     layout: Layout
     derived: Derived
-    supernet: Mapping[str, Tensor]
+    supernet: Mapping[str, Tensor] | None
     method: str
-    draws: int
+    draws: int | None
     seed: int
     epochs: int
     steps: int
@@ -80,7 +80,8 @@ class Outcome:
 def write_outcome(outcome: Outcome, folder: Path, copy_to: Path | None) -> SearchResult:
     """Write weights, result and genotype, and mark the folder as finished; the copy comes last."""
     result = outcome.result()
-    write_weights_file(folder / SUPERNET, outcome.supernet)
+    if outcome.supernet is not None:
+        write_weights_file(folder / SUPERNET, outcome.supernet)
     write_beside(folder / RESULT, result.to_json())
     write_beside(folder / GENOTYPE, result.genotype.to_json())
     mark(folder, "run", finished=True)

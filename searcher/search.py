@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from datac.datasets.dataset import Dataset
 from datac.datasets.preprocess import prepared_network
 from datac.documents.genotype import Aggregation, CellKind
 from datac.documents.network import Network
-from datac.documents.search_result import Granularity, Option, SearchResult
+from datac.documents.search_result import Option, SearchResult
 from datac.errors import BadInput
 from datac.output_folder import check_replaceable
 from searcher.alternate import Alternation, Setting
@@ -24,9 +25,9 @@ from searcher.augment import Batch
 from searcher.device import Device, cpu_threads, describe_device, fabric_on
 from searcher.epochs import EpochRun
 from searcher.evaluate import evaluate
-from searcher.gumbel import Layout, probabilities
-from searcher.halves import Splits, split_in_halves
-from searcher.methods import METHODS
+from searcher.halves import Splits, keep_whole, split_in_halves
+from searcher.method_options import MethodOptions
+from searcher.methods import Method
 from searcher.outcome import Outcome, write_outcome
 from searcher.recipes import SearchRecipe
 from searcher.search_record import SearchRecord
@@ -35,10 +36,8 @@ from searcher.supernet import FixedCode, code_of
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-METHOD = "data"
 NODES = 4
 """Of a cell, as published."""
-MOST_DRAWS = 64
 FEWEST_CELLS = 3
 """A third and two thirds down stand the reductions; with fewer cells there is no normal one."""
 SMALLEST_BATCH = 2
@@ -51,22 +50,27 @@ class SearchOptions:
 
     network: the supernet's. child: what the genotype is written for; None for the same. Where
     preprocessing is missing they get the data set's usual one, with a resize to their input.
+    candidates, nodes: what a cell may be made of, and how many nodes it has.
     given: the command's options, for the record only.
     """
 
     network: Network
     recipe: SearchRecipe
     child: Network | None = None
-    draws: int = 4
-    granularity: Granularity = "node"
+    method: MethodOptions = field(default_factory=MethodOptions)
+    candidates: tuple[str, ...] = SEARCH_SPACE
+    nodes: int = NODES
     aggregation: Aggregation = "sum"
     seed: int = 0
     given: Mapping[str, Option] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be searched."""
-        if not 1 <= self.draws <= MOST_DRAWS:
-            raise BadInput(f"-M {self.draws}: the number of draws must be 1 to {MOST_DRAWS}")
+        learns = self.make_method().learns
+        if self.recipe.epochs < 1 and learns:
+            raise BadInput(
+                "--epochs 0: a genotype without a search is drawn by --method random alone"
+            )
         if self.network.cells < FEWEST_CELLS:
             raise BadInput(
                 f"--cells {self.network.cells}: a search needs {FEWEST_CELLS} cells or more, "
@@ -81,6 +85,11 @@ class SearchOptions:
             raise BadInput(
                 f"--input with {self.network.input[0]} channels: the images of a data set have 3"
             )
+
+    def make_method(self) -> Method:
+        """The method over the space, for the child's network."""
+        child = self.child or self.network
+        return self.method.make(self.candidates, self.nodes, self.aggregation, child)
 
 
 def search(
@@ -103,7 +112,8 @@ def search(
     check_replaceable(out, "run")
     with cpu_threads(options.recipe.threads):
         fabric = fabric_on(device, options.recipe.precision)
-        splits = split_in_halves(dataset, options.network, options.recipe, options.seed)
+        divide = split_in_halves if options.method.level_chosen == "alternating" else keep_whole
+        splits = divide(dataset, options.network, options.recipe, options.seed)
         run = _Search(dataset, options, splits, fabric, out)
         run.begin(resume=resume, restart=restart)
         run.optimise(device, quiet=quiet)
@@ -120,8 +130,11 @@ class _Tally:
     seconds: float = 0.0
 
 
-class _Search(EpochRun[tuple[Batch, Batch]]):
-    """One search on its way. A step takes a batch for the weights and one for the architecture."""
+class _Search(EpochRun[tuple[Batch, Batch | None]]):
+    """One search on its way. A step takes a batch for the weights and one for the architecture.
+
+    The latter is None where both learn from the first, or where no architecture learns.
+    """
 
     kind, schema, doing = "run", "datac.search_checkpoint/1", "searching"
 
@@ -131,8 +144,7 @@ class _Search(EpochRun[tuple[Batch, Batch]]):
         self.recipe = options.recipe
         super().__init__(fabric, out, epochs=self.recipe.epochs, steps_of_an_epoch=splits.steps)
         self.dataset, self.options, self.splits = dataset, options, splits
-        layout = Layout(SEARCH_SPACE, NODES, options.granularity)
-        self.method = METHODS[METHOD](layout, options.draws, options.aggregation)
+        self.method = options.make_method()
         network = prepared_network(options.network, dataset)
         self.setting = Setting(
             network,
@@ -141,7 +153,10 @@ class _Search(EpochRun[tuple[Batch, Batch]]):
             options.aggregation,
             options.seed,
             self.steps,
-            min(self.recipe.warm_up, self.recipe.epochs - 1) * splits.steps,
+            min(self.recipe.warm_up, self.recipe.epochs - 1) * splits.steps
+            if self.method.learns
+            else self.steps,
+            options.method.level_chosen,
         )
         self.alternation = Alternation(self.setting, fabric)
         self.metrics: dict[str, float] = {}
@@ -153,12 +168,12 @@ class _Search(EpochRun[tuple[Batch, Batch]]):
         recipe = {key: str(value) for key, value in asdict(self.recipe).items()}
         child = prepared_network(options.child or options.network, self.dataset)
         return {
-            "method": METHOD,
+            **options.method.identity(),
+            "candidates": ",".join(options.candidates),
+            "nodes": options.nodes,
             "data set": self.dataset.name,
             "data digest": self.dataset.digest,
             "seed": options.seed,
-            "draws": options.draws,
-            "granularity": options.granularity,
             "aggregation": options.aggregation,
             "network": network.model_dump_json(),
             "child": child.model_dump_json(),
@@ -174,22 +189,27 @@ class _Search(EpochRun[tuple[Batch, Batch]]):
 
     # ---- the optimisation ----------------------------------------------------------------
 
-    def batches(self) -> Iterator[tuple[Batch, Batch]]:
+    def batches(self) -> Iterator[tuple[Batch, Batch | None]]:
         """Those of the epoch that stands at `self.epoch`, from its beginning."""
-        return zip(
-            self.splits.weights.epoch(self.epoch),
-            self.splits.architecture.epoch(self.epoch),
-            strict=False,
+        half = self.splits.architecture
+        for_architecture: Iterable[Batch | None] = (
+            repeat(None) if half is None else half.epoch(self.epoch)
         )
+        return zip(self.splits.weights.epoch(self.epoch), for_architecture, strict=False)
 
-    def take(self, batches: tuple[Batch, Batch]) -> None:
-        """An architecture step, where the warm-up is over, then a weight step."""
+    def take(self, batches: tuple[Batch, Batch | None]) -> None:
+        """Where the warm-up is over, an architecture step and a weight step, or one for both."""
         begun = time.monotonic()
         for_weights, for_architecture = batches
-        if self.step >= self.setting.warm_up:
-            moved = self.alternation.architecture_step(for_architecture, self.step)
-            self.tally.architecture_loss += moved
-        loss, codes = self.alternation.weight_step(for_weights, self.step)
+        learns = self.step >= self.setting.warm_up
+        if learns and for_architecture is None:
+            loss, codes = self.alternation.joint_step(for_weights, self.step)
+            self.tally.architecture_loss += loss
+        else:
+            if learns and for_architecture is not None:
+                moved = self.alternation.architecture_step(for_architecture, self.step)
+                self.tally.architecture_loss += moved
+            loss, codes = self.alternation.weight_step(for_weights, self.step)
         self.tally.weight_loss += loss
         for kind, code in codes.items():
             self.tally.selected[kind] += code
@@ -207,11 +227,13 @@ class _Search(EpochRun[tuple[Batch, Batch]]):
             )
         learns = self.step > self.setting.warm_up
         derived = self.method.derive(self.alternation.logits)
-        self.metrics = self._validate() if learns else {}
+        # While the supernet warms up the derived code is chance; one that was drawn stands.
+        self.metrics = self._validate() if learns or not self.method.learns else {}
         self.epoch += 1
         self.tally.seconds += time.monotonic() - begun
         self.seconds += self.tally.seconds
-        logits, mask = self.alternation.logits, self.method.layout.mask
+        logits = self.alternation.logits
+        scores = {kind: self.method.scores(values.detach()) for kind, values in logits.items()}
         record = SearchRecord(
             epoch=self.epoch,
             steps=self.step,
@@ -220,14 +242,17 @@ class _Search(EpochRun[tuple[Batch, Batch]]):
             weight_loss=weight_loss,
             validation=self.metrics or None,
             temperature=self.setting.temperature(self.step - 1),
-            entropy={kind: _entropy(values, mask) for kind, values in logits.items()},
+            entropy={
+                kind: _entropy(self.method.p(values.detach().double()), self.method.layout.mask)
+                for kind, values in logits.items()
+            },
             paths={
                 kind: [
                     [f"{path.operation}:{path.input}" for path in node.paths] for node in cell.nodes
                 ]
                 for kind, cell in derived.cells.items()
             },
-            logits={kind: values.tolist() for kind, values in logits.items()},
+            logits={kind: values.tolist() for kind, values in scores.items()},
             selected={kind: counts.tolist() for kind, counts in self.tally.selected.items()},
         )
         self.tally = self._new_tally()
@@ -276,9 +301,9 @@ class _Search(EpochRun[tuple[Batch, Batch]]):
             network=prepared_network(options.child or options.network, self.dataset),
             layout=self.method.layout,
             derived=self.method.derive(self.alternation.logits),
-            supernet=self.alternation.supernet.state_dict(),
-            method=METHOD,
-            draws=options.draws,
+            supernet=self.alternation.supernet.state_dict() if self.steps else None,
+            method=options.method.name,
+            draws=self.method.draws,
             seed=options.seed,
             epochs=self.epoch,
             steps=self.step,
@@ -289,8 +314,8 @@ class _Search(EpochRun[tuple[Batch, Batch]]):
         )
 
 
-def _entropy(logits: Tensor, mask: Tensor) -> float:
-    """Mean over the groups, as a share of that of a uniform distribution."""
-    p = probabilities(logits.detach().double(), mask)
+def _entropy(p: Tensor, mask: Tensor) -> float:
+    """Mean over the groups, as a share of that of a uniform distribution; 0 of a single column."""
     entropy = torch.special.entr(p).sum(dim=-1)
-    return float((entropy / mask.sum(dim=-1).double().log()).mean())
+    uniform = mask.sum(dim=-1).double().log()
+    return float((entropy / uniform.clamp(min=torch.finfo(uniform.dtype).tiny)).mean())

@@ -12,7 +12,8 @@ Table = list[list[float]]
 class SearchRecord:
     """One line of `metrics.jsonl`. epoch: from 1. seconds: of this epoch.
 
-    logits, selected: (G, n) by kind of cell, as the method's layout orders them; selected counts
+    logits, selected: (G, n) by kind of cell, as the method's layout orders them. The softmax of
+    the logits of a group are its probabilities, whatever the method makes them of; selected counts
     the weight steps of the epoch that ran a path. paths: the code derived at the end, by kind and
     node, as `sep_conv_3x3:1`. validation: None where the split is too small for batch statistics.
     """

@@ -26,7 +26,9 @@ from datac.output_folder import check_writable_file
 
 if TYPE_CHECKING:
     from datac.datasets.dataset import Dataset
+    from datac.documents.network import Network
     from datac.documents.search_result import Option, SearchResult
+    from searcher.method_options import MethodOptions
     from searcher.recipes import Sizes
     from searcher.search import SearchOptions
 
@@ -50,11 +52,14 @@ Task = Literal["segmentation", "classification"]
     "-M",
     "--draws",
     type=int,
-    default=4,
-    show_default=True,
-    help="Draws a code: at most so many paths of a node.",
+    help="Draws a code: at most so many paths of a node (data, random).  [default: 4]",
 )
-@click.option("--epochs", type=POSITIVE, metavar="N", help="How long.  [default: the recipe's]")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="How long.  [default: the recipe's]",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -71,11 +76,53 @@ Task = Literal["segmentation", "classification"]
     help="default: minutes on two cores. paper: the published settings, about a GPU day.",
 )
 @click.option(
+    "--method",
+    type=click.Choice(["data", "darts", "snas", "gdas", "random"]),
+    default="data",
+    show_default=True,
+    help="How the cell is searched.",
+)
+@click.option(
+    "--candidates",
+    metavar="NAME,NAME,...",
+    help="Operations to choose from; datac show --operations lists all.  [default: the published "
+    "ones]",
+)
+@click.option("--nodes", type=POSITIVE, default=4, show_default=True, help="Nodes of a cell.")
+@click.option(
     "--granularity",
     type=click.Choice(["node", "edge"]),
-    default="node",
-    show_default=True,
-    help="What shares a distribution: all paths of a node, or those from one input.",
+    help="What shares a distribution: all paths of a node, or those from one input.  [default: "
+    "node for data and random, edge for the others]",
+)
+@click.option(
+    "--level",
+    type=click.Choice(["alternating", "single"]),
+    help="Logits and weights learn in turn, each on its half of the data, or by one loss on all "
+    "of it.  [default: single for snas, alternating for the others]",
+)
+@click.option(
+    "--probabilities",
+    type=click.Choice(["softmax", "clamp"]),
+    help="What the logits are to the probabilities (data).  [default: softmax]",
+)
+@click.option(
+    "--adc",
+    type=float,
+    metavar="WEIGHT",
+    help="Of the architecture distribution constraint (data); 0.1 in the authors' code.  "
+    "[default: 0]",
+)
+@click.option(
+    "--match-macs",
+    metavar="N|GENOTYPE",
+    help="Multiply-adds of the child, or a genotype that has as many (random).",
+)
+@click.option(
+    "--match-tolerance",
+    type=float,
+    metavar="SHARE",
+    help="How far from --match-macs the child may be.  [default: 0.1]",
 )
 @click.option(
     "--aggregation",
@@ -119,10 +166,18 @@ class _Asked:
 
     data: str | None
     task: Task | None
-    draws: int
+    draws: int | None
     epochs: int | None
     recipe: Literal["default", "paper"]
-    granularity: Literal["node", "edge"]
+    method: str
+    candidates: str | None
+    nodes: int
+    granularity: Literal["node", "edge"] | None
+    level: Literal["alternating", "single"] | None
+    probabilities: Literal["softmax", "clamp"] | None
+    adc: float | None
+    match_macs: str | None
+    match_tolerance: float | None
     aggregation: Literal["sum", "mean"]
     network_options: NetworkOptions
     run_options: RunOptions
@@ -143,12 +198,13 @@ class _Asked:
 
     def options(self, dataset: Dataset) -> SearchOptions:
         """The recipe's, but for what the command line says."""
+        from compiler.candidates import SEARCH_SPACE
         from searcher.recipes import recipe_for
         from searcher.search import SearchOptions
 
         given = self.network_options
         recipe = recipe_for(self.recipe, dataset, given.network)
-        epochs = self.epochs or recipe.epochs
+        epochs = recipe.epochs if self.epochs is None else self.epochs
         size = self.run_options.crop or (given.input or (3, *recipe.size))[1:]
         sample = (3 if given.input is None else given.input[0], *size)
         recipe = replace(
@@ -160,18 +216,35 @@ class _Asked:
             precision=self.run_options.fabric_precision,
         )
         searched = _with_defaults(replace(given, input=sample), recipe.supernet)
-        child = _with_defaults(
-            replace(given, input=given.input or sample), recipe.child or recipe.supernet
+        asked = replace(given, input=given.input or sample)
+        child = network_from(
+            _with_defaults(asked, recipe.child or recipe.supernet), dataset=dataset
         )
         return SearchOptions(
             network=network_from(searched, dataset=dataset),
-            child=network_from(child, dataset=dataset),
+            child=child,
             recipe=recipe,
-            draws=self.draws,
-            granularity=self.granularity,
+            method=self._method(child),
+            candidates=_names(self.candidates) or SEARCH_SPACE,
+            nodes=self.nodes,
             aggregation=self.aggregation,
             seed=self.run_options.seed,
             given=self._given(),
+        )
+
+    def _method(self, child: Network) -> MethodOptions:
+        """The method, and what was asked of it."""
+        from searcher.method_options import MethodOptions
+
+        return MethodOptions(
+            self.method,
+            granularity=self.granularity,
+            level=self.level,
+            draws=self.draws,
+            probabilities=self.probabilities,
+            adc=self.adc,
+            match_macs=None if self.match_macs is None else _macs(self.match_macs, child),
+            match_tolerance=self.match_tolerance,
         )
 
     def _given(self) -> dict[str, Option]:
@@ -194,6 +267,19 @@ def _with_defaults(given: NetworkOptions, sizes: Sizes) -> NetworkOptions:
     defaults = {field.name: getattr(sizes, field.name) for field in fields(sizes)}
     missing = {name: value for name, value in defaults.items() if getattr(given, name) is None}
     return replace(given, **missing)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """The names between the commas."""
+    return () if text is None else tuple(name.strip() for name in text.split(","))
+
+
+def _macs(text: str, child: Network) -> int:
+    """A number, or what the child of a genotype has."""
+    from datac.documents.read import read_genotype
+    from searcher.multiply_adds import multiply_adds
+
+    return int(text) if text.isdecimal() else multiply_adds(read_genotype(text), child)
 
 
 def _print(result: SearchResult, out: Path) -> None:

@@ -3,14 +3,20 @@
 Optimisation, data, checkpoints and monitor are shared.
 """
 
-from collections.abc import Callable
-
-from datac.documents.genotype import Aggregation
-from searcher.gumbel import Layout
+from searcher.methods.darts import Darts
 from searcher.methods.data import Data
-from searcher.methods.method import Logits, Method
+from searcher.methods.gdas import Gdas
+from searcher.methods.method import Level, Logits, Method, Mixtures
+from searcher.methods.random import Random
+from searcher.methods.snas import Snas
 
-METHODS: dict[str, Callable[[Layout, int, Aggregation], Method]] = {"data": Data}
+METHODS: dict[str, type[Method]] = {
+    "data": Data,
+    "darts": Darts,
+    "snas": Snas,
+    "gdas": Gdas,
+    "random": Random,
+}
 """By the name that a genotype's provenance has."""
 
-__all__ = ["METHODS", "Data", "Logits", "Method"]
+__all__ = ["METHODS", "Level", "Logits", "Method", "Mixtures"]

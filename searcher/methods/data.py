@@ -2,74 +2,77 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
-from datac.documents.genotype import Aggregation, CellKind
+from datac.documents.search_result import Granularity
+from datac.errors import BadInput
+from searcher.clamped import START, log_clamped
 from searcher.derive import Derived, derive
-from searcher.gumbel import Layout, aggregate, draw, ensemble, probabilities
+from searcher.methods.drawn import Drawn
 from searcher.methods.method import Logits, Mixtures
-from searcher.supernet import Mixture
 
-KINDS: tuple[CellKind, ...] = ("normal", "reduction")
-
-INITIAL_DEVIATION = 1e-3
-"""Of the first logits (the authors' code): every candidate starts as likely as the others."""
+MOST_DRAWS = 64
 
 
 @dataclass(frozen=True)
-class Data:
+class Data(Drawn):
     """M draws from each distribution; a path runs if any of them hit it.
 
-    One code serves all normal cells and one all reduction cells. Each step draws anew, so the
-    architecture step and the weight step of a mini-batch see different codes, as in the authors'
-    code.
+    probabilities: what the logits are, see `clamped.py`. adc: the weight of the architecture
+    distribution constraint, 0.1 in the authors' code, which the paper does not have.
     """
 
-    layout: Layout
     draws: int = 4
-    aggregation: Aggregation = "sum"
+    probabilities: Literal["softmax", "clamp"] = "softmax"
+    adc: float = 0.0
+
+    granularities: ClassVar[tuple[Granularity, ...]] = ("node", "edge")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be searched."""
+        check_draws(self.draws)
+        if not (math.isfinite(self.adc) and self.adc >= 0):
+            raise BadInput(f"--adc {self.adc:g}: the weight of the constraint must be 0 or more")
 
     def initial_logits(self, generator: torch.Generator) -> Logits:
-        """N(0, 0.001²) for each."""
-        return {
-            kind: torch.randn(self.layout.shape, generator=generator)
-            .mul_(INITIAL_DEVIATION)
-            .requires_grad_()
-            for kind in KINDS
-        }
+        """N(0, 0.001²) for each, or around 1 for those that are clamped."""
+        logits = super().initial_logits(generator)
+        if self.probabilities == "clamp":
+            for values in logits.values():
+                values.detach().add_(START)
+        return logits
 
-    def for_architecture(
-        self,
-        logits: Logits,
-        generator: torch.Generator,
-        temperature: float,
-        device: torch.device,
-    ) -> Mixtures:
-        """A draw whose weights carry the straight-through gradient of definition 1."""
-        mask = self.layout.mask
-        mixtures = {}
+    def scores(self, logits: Tensor) -> Tensor:
+        """The logits, or the logarithms of the clamped ones."""
+        return log_clamped(logits) if self.probabilities == "clamp" else logits
+
+    def regulariser(self, logits: Logits, mixtures: Mixtures) -> Tensor | None:
+        """The constraint: adc · Σ over the kinds of mean |p - w|, w = b / Σ b in each group.
+
+        b is the code of this very draw, without its gradient; `none` counts in Σ b, which is
+        therefore never 0. It draws the distributions towards the codes that come of them (the
+        authors' `arch_reg`).
+        """
+        if self.adc == 0:
+            return None
+        distances = []
         for kind, values in logits.items():
-            codes = draw(probabilities(values, mask), self.draws, generator)
-            code = ensemble(values, mask, codes, temperature)
-            weights = aggregate(code, self.layout, self.aggregation)
-            mixtures[kind] = Mixture(codes.selected, weights.to(device, non_blocking=True))
-        return mixtures
-
-    def for_weights(self, logits: Logits, generator: torch.Generator) -> Mixtures:
-        """A draw."""
-        mask = self.layout.mask
-        return {
-            kind: Mixture(draw(probabilities(values, mask), self.draws, generator).selected)
-            for kind, values in logits.items()
-        }
+            code = mixtures[kind].selected.to(values.dtype)
+            drawn = code / code.sum(dim=-1, keepdim=True)
+            distances.append((self.p(values) - drawn).abs()[self.layout.mask].mean())
+        return self.adc * torch.stack(distances).sum()
 
     def derive(self, logits: Logits) -> Derived:
         """The most probable code of every node, in float64."""
-        mask = self.layout.mask
-        tables = {
-            kind: probabilities(values.detach().double(), mask).numpy()
-            for kind, values in logits.items()
-        }
-        return derive(tables, self.layout, self.draws, self.aggregation)
+        return derive(self.tables(logits), self.layout, self.draws, self.aggregation)
+
+
+def check_draws(draws: int) -> None:
+    """BadInput where there cannot be so many."""
+    if not 1 <= draws <= MOST_DRAWS:
+        raise BadInput(f"-M {draws}: the number of draws must be 1 to {MOST_DRAWS}")

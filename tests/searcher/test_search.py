@@ -26,6 +26,7 @@ from datac.errors import BadInput, PlatformMissing
 from datac.exit_codes import ExitCode
 from searcher.halves import split_in_halves
 from searcher.inherit import inherit
+from searcher.method_options import MethodOptions
 from searcher.monitor import Monitor
 from searcher.recipes import SearchRecipe, Sizes, recipe_for
 from searcher.search import SearchOptions, search
@@ -76,7 +77,13 @@ class Tiny:
 
 def options(network: Network = CIFAR, **changes: Any) -> SearchOptions:
     recipe = {key: changes.pop(key) for key in list(changes) if hasattr(RECIPE, key)}
-    return SearchOptions(network=network, recipe=replace(RECIPE, **recipe), **changes)
+    method = {key: changes.pop(key) for key in list(changes) if hasattr(MethodOptions, key)}
+    return SearchOptions(
+        network=network,
+        recipe=replace(RECIPE, **recipe),
+        method=MethodOptions(**method),
+        **changes,
+    )
 
 
 def searched(out: Path, given: SearchOptions | None = None, **how: Any) -> SearchResult:

@@ -1,0 +1,54 @@
+"""What the methods share that run every candidate at once, each scaled: DARTS and SNAS."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from searcher.gumbel import aggregate
+from searcher.methods.method import Logits, Method, Mixtures
+from searcher.supernet import Mixture
+
+
+@dataclass(frozen=True)
+class Relaxed(Method):
+    """Every path of an edge runs, scaled by its share; the shares of an edge sum to 1.
+
+    `none` takes a share and adds nothing. Its logit learns because more of it is less of the
+    others. With the aggregation `mean` the shares of a node are divided by their sum without
+    `none`, if that is above 1: the formula of a binary code.
+    """
+
+    @abstractmethod
+    def shares(self, logits: Tensor, generator: torch.Generator, temperature: float) -> Tensor:
+        """(G, n) → (G, n), rows sum to 1."""
+
+    def for_architecture(
+        self,
+        logits: Logits,
+        generator: torch.Generator,
+        temperature: float,
+        device: torch.device,
+    ) -> Mixtures:
+        """All paths; the shares carry the gradient."""
+        mixtures = {}
+        for kind, values in logits.items():
+            shares = self.shares(values, generator, temperature)
+            weights = aggregate(shares, self.layout, self.aggregation)
+            on_device = weights.to(device, non_blocking=True)
+            mixtures[kind] = Mixture(self.layout.path_mask, on_device, soft=True)
+        return mixtures
+
+    def for_weights(
+        self,
+        logits: Logits,
+        generator: torch.Generator,
+        temperature: float,
+        device: torch.device,
+    ) -> Mixtures:
+        """The same without that gradient."""
+        fixed = {kind: values.detach() for kind, values in logits.items()}
+        return self.for_architecture(fixed, generator, temperature, device)
