@@ -34,6 +34,9 @@ from searcher.outcome import versions
 from searcher.smallest_move import smallest_move, softmax
 from searcher.verdict import undecided, weightless_share
 
+METHOD = "data"
+"""Whose derivation is certified: the others choose by other rules, which draw nothing."""
+
 Names = tuple[tuple[CellKind, int], ...]
 """Kind and number of every node of both cells, in one order."""
 
@@ -49,7 +52,7 @@ class Certificate:
 def certify(course: Course, top: int) -> Certificate:
     """Derive again from the last logits, and say how sure that is; `top` genotypes at most.
 
-    BadInput where the method does not draw, or where the logits lead to another genotype than the
+    BadInput where another method searched, or where the logits lead to another genotype than the
     search wrote.
     """
     draws = _draws(course)
@@ -76,11 +79,11 @@ def certify(course: Course, top: int) -> Certificate:
 
 
 def _draws(course: Course) -> int:
-    draws = course.result.draws
-    if draws is None:
+    draws, method = course.result.draws, course.result.method
+    if draws is None or method != METHOD:
         raise BadInput(
-            f"the run was searched by {course.result.method}, which draws no codes; datac derive "
-            "is for methods that draw, such as data"
+            f"the run was searched by {method}, which derives by another rule; datac derive is for "
+            f"searches by {METHOD}"
         )
     return draws
 
@@ -233,7 +236,7 @@ def _top(
         for each in ranked
     )
     others = islice((child for child in children if child[0] != chosen), count - 1)
-    rule = (chosen, math.prod(choice.probability for _, choice in named))
+    rule = (chosen, math.prod(choice.probability or 0.0 for _, choice in named))
     pairs = [
         _genotype(course, names, paths, chosen, (rank, probability))
         for rank, (paths, probability) in enumerate([rule, *others], start=1)

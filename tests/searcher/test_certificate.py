@@ -347,7 +347,8 @@ def test_files_of_two_searches(clear):
     assert "lead to another genotype than that of search_result.json" in refused(clear)
 
 
-def test_a_method_that_does_not_draw(tmp_path):
+@pytest.mark.parametrize("method", ["darts", "random"])
+def test_a_method_that_derives_by_another_rule(tmp_path, method):
     logits = {kind: straight(layout_of(), SEP) for kind in KINDS}
-    run = write_run(tmp_path / "run", logits, method="darts")
-    assert "searched by darts, which draws no codes" in refused(run)
+    run = write_run(tmp_path / "run", logits, method=method)
+    assert f"searched by {method}, which derives by another rule" in refused(run)
