@@ -1,15 +1,25 @@
-"""The latency table: what each candidate costs on one target of one machine."""
+"""The latency table: what each candidate costs on one target of one machine.
+
+Times of single candidates do not add up to that of a network: runtimes fuse across them, and a
+network has more than its paths. What is missing is the remainder, one for each network. So
+
+    latency of a child ≈ remainder of its network + Σ over its paths of their entries
+"""
 
 from datetime import datetime
 from typing import Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from datac.documents.document import Document
 from datac.documents.genotype import OperationName
+from datac.documents.network import Network
 
-Key = tuple[str, str, tuple[int, ...], int, str]
-"""target, operation, input shape (N, C, H, W), stride, dtype."""
+Key = tuple[str, str, tuple[int, ...], int, int, bool, str]
+"""target, operation, input shape (N, C, H, W), stride, dilation, unstrided, dtype."""
+
+Setup = tuple[str, str]
+"""target, dtype."""
 
 
 class Machine(Document):
@@ -37,6 +47,12 @@ class LatencyEntry(Document):
     operation: OperationName
     shape: tuple[int, ...] = Field(description="of the input, (N, C, H, W)")
     stride: int = Field(ge=1)
+    dilation: int = Field(default=1, ge=1, description="what an output stride adds")
+    unstrided: bool = Field(
+        default=False,
+        description="at a reduction whose stride an output stride took away, where the skip is a "
+        "factorized reduce of stride 1",
+    )
     dtype: str
     n: int = Field(ge=1, description="measurements behind the median")
     median_ms: float = Field(ge=0)
@@ -45,7 +61,15 @@ class LatencyEntry(Document):
     @property
     def key(self) -> Key:
         """What a look-up asks for."""
-        return (self.target, self.operation, self.shape, self.stride, self.dtype)
+        return (
+            self.target,
+            self.operation,
+            self.shape,
+            self.stride,
+            self.dilation,
+            self.unstrided,
+            self.dtype,
+        )
 
     @model_validator(mode="after")
     def _is_a_measurement(self) -> Self:
@@ -55,6 +79,24 @@ class LatencyEntry(Document):
         if min(self.shape, default=0) < 1:
             raise ValueError(f"the shape {self.shape} has a size below 1")
         return self
+
+
+class LatencyRemainder(Document):
+    """What a network takes beside its paths, for one sample: stem, joins, head, and overheads.
+
+    It is below 0 where fusion saves more than all of these take.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+    target: str
+    dtype: str
+    network: Network
+    n: int = Field(ge=1, description="measured networks that it was fitted to")
+    remainder_ms: float
+
+    def is_of(self, network: Network) -> bool:
+        """Whether the network is the same; names of classes and preprocessing take no time."""
+        return _bare(self.network) == _bare(network)
 
 
 class LatencyTable(Document):
@@ -68,10 +110,19 @@ class LatencyTable(Document):
     measured: AwareDatetime
     expires: AwareDatetime
     entries: tuple[LatencyEntry, ...]
+    remainders: tuple[LatencyRemainder, ...] = ()
 
     def by_key(self) -> dict[Key, LatencyEntry]:
         """The entries, to look up in."""
         return {entry.key: entry for entry in self.entries}
+
+    def remainders_of(self, network: Network) -> dict[Setup, float]:
+        """Milliseconds of a network beside its paths, for every target and dtype that has them."""
+        return {
+            (entry.target, entry.dtype): entry.remainder_ms
+            for entry in self.remainders
+            if entry.is_of(network)
+        }
 
     def is_expired(self, now: datetime) -> bool:
         """Whether it must be measured again. `now` has a time zone."""
@@ -82,8 +133,19 @@ class LatencyTable(Document):
         if self.expires <= self.measured:
             raise ValueError("it expires before it was measured")
         if len(self.by_key()) != len(self.entries):
-            raise ValueError("an operation stands twice at one target, shape, stride and dtype")
-        unknown = sorted({entry.target for entry in self.entries} - set(self.runtimes))
+            raise ValueError("an operation stands twice at one place, target and dtype")
+        targets = {entry.target for entry in (*self.entries, *self.remainders)}
+        unknown = sorted(targets - set(self.runtimes))
         if unknown:
             raise ValueError(f"the runtime of the target {unknown[0]} is missing")
+        networks = [
+            (entry.target, entry.dtype, _bare(entry.network).to_json()) for entry in self.remainders
+        ]
+        if len(set(networks)) != len(networks):
+            raise ValueError("a network has two remainders at one target and dtype")
         return self
+
+
+def _bare(network: Network) -> Network:
+    """Without what takes no time."""
+    return network.model_copy(update={"preprocessing": None, "class_info": None})

@@ -17,7 +17,7 @@ from datac.documents.derivation import Derivation
 from datac.documents.document import Document
 from datac.documents.genotype import Genotype, Path
 from datac.documents.latency_table import LatencyTable
-from datac.documents.network import Network
+from datac.documents.network import Classes, Network
 from datac.documents.read import FORMATS, Format, read_json
 from datac.documents.report import OutputError, Report
 from datac.documents.search_result import SearchResult
@@ -240,8 +240,24 @@ def test_derivation_that_cannot_be(key: str, value: object, expected: str) -> No
 
 def test_latencies_are_found_by_their_key() -> None:
     table = read_json(golden_file("datac.latency_table/1"), LatencyTable)
-    entry = table.by_key()["onnx", "sep_conv_3x3", (1, 16, 32, 32), 1, "f32"]
+    entry = table.by_key()["onnx", "sep_conv_3x3", (1, 16, 32, 32), 1, 1, False, "f32"]
     assert entry.median_ms == 0.5
+
+
+def test_the_remainder_is_that_of_the_same_network() -> None:
+    table = read_json(golden_file("datac.latency_table/1"), LatencyTable)
+    network = table.remainders[0].network
+    named = network.model_copy(update={"class_info": Classes(names=tuple("abcdefghij"))})
+    assert table.remainders_of(named) == {("onnx", "f32"): 1.25}
+    assert table.remainders_of(network.model_copy(update={"cells": 9})) == {}
+
+
+def test_what_a_table_may_leave_out() -> None:
+    content = golden(LatencyTable)
+    del content["remainders"], content["entries"][0]["dilation"], content["entries"][0]["unstrided"]
+    table = read_json(json.dumps(content).encode(), LatencyTable)
+    assert table.remainders == ()
+    assert table.entries == read_json(golden_file("datac.latency_table/1"), LatencyTable).entries
 
 
 def test_table_expires() -> None:
@@ -267,7 +283,13 @@ def test_table_expires() -> None:
             [1, 0, 2, 2],
             "entries, entry 0: the shape (1, 0, 2, 2) has a size below 1",
         ),
-        (("entries", 0, "stride"), 2, "an operation stands twice at one target, shape, stride"),
+        (("entries", 0, "stride"), 2, "an operation stands twice at one place, target and dtype"),
+        (
+            ("remainders", 0, "remainder_ms"),
+            math.nan,
+            'remainders, entry 0: "remainder_ms" must be a finite number, not NaN',
+        ),
+        (("remainders", 0, "target"), "trt", "the runtime of the target trt is missing"),
     ],
 )
 def test_table_that_cannot_be(place: tuple[Any, ...], value: object, expected: str) -> None:
@@ -277,6 +299,12 @@ def test_table_that_cannot_be(place: tuple[Any, ...], value: object, expected: s
         record = record[step]
     record[place[-1]] = value
     assert refusal(table, LatencyTable).startswith(expected)
+
+
+def test_two_remainders_of_one_network() -> None:
+    content = golden(LatencyTable)
+    content["remainders"] *= 2
+    assert refusal(content, LatencyTable) == "a network has two remainders at one target and dtype"
 
 
 def test_golden_genotype_hash_stays() -> None:
