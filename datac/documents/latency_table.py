@@ -6,6 +6,7 @@ network has more than its paths. What is missing is the remainder, one for each 
     latency of a child ≈ remainder of its network + Σ over its paths of their entries
 """
 
+import hashlib
 from datetime import datetime
 from typing import Literal, Self
 
@@ -112,6 +113,11 @@ class LatencyTable(Document):
     entries: tuple[LatencyEntry, ...]
     remainders: tuple[LatencyRemainder, ...] = ()
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its canonical JSON; formatting does not count."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
     def by_key(self) -> dict[Key, LatencyEntry]:
         """The entries, to look up in."""
         return {entry.key: entry for entry in self.entries}
@@ -134,7 +140,8 @@ class LatencyTable(Document):
             raise ValueError("it expires before it was measured")
         if len(self.by_key()) != len(self.entries):
             raise ValueError("an operation stands twice at one place, target and dtype")
-        targets = {entry.target for entry in (*self.entries, *self.remainders)}
+        targets = {entry.target for entry in self.entries}
+        targets |= {entry.target for entry in self.remainders}
         unknown = sorted(targets - set(self.runtimes))
         if unknown:
             raise ValueError(f"the runtime of the target {unknown[0]} is missing")

@@ -3,7 +3,7 @@
 import math
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from datac.documents.document import Document
 from datac.documents.genotype import CellKind, Genotype
@@ -11,6 +11,10 @@ from datac.documents.search_space import SearchSpace
 
 Granularity = Literal["node", "edge"]
 """What one distribution covers while searching: all paths of a node, or those of one input."""
+
+CountedQuantity = Literal["parameters", "multiply_adds"]
+Quantity = Literal["parameters", "multiply_adds", "latency_ms"]
+"""What a search can bound."""
 
 Option = str | int | float | bool
 
@@ -47,6 +51,27 @@ class NodeDistribution(Document):
         return self
 
 
+class BoundResult(Document):
+    """One bound of a search, and what became of it; all in the unit of the quantity.
+
+    Costs are of the child's network, counted as `datac show` does; a latency is the sum of what
+    the latency table says.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+    quantity: Quantity
+    bound: float = Field(gt=0)
+    child: float = Field(description="of the genotype")
+    unbounded: float = Field(description="of the genotype that would be derived without bounds")
+    expected: float = Field(description="of a draw, at the end of the search")
+    multiplier: float = Field(ge=0, description="at the end; what it is in searcher/constraint.py")
+
+    @property
+    def excess(self) -> float:
+        """By how much the genotype misses the bound; 0 where it meets it."""
+        return max(self.child - self.bound, 0.0)
+
+
 class SearchResult(Document):
     """What was found, how, on what and in what time (`datac.search_result/1`)."""
 
@@ -67,6 +92,9 @@ class SearchResult(Document):
     dataset_digest: str
     device: str
     metrics: dict[str, float] = Field(default_factory=dict)
+    bounds: tuple[BoundResult, ...] | None = Field(
+        default=None, description="None where nothing was bounded"
+    )
     options: dict[str, Option] = Field(
         default_factory=dict, description="the command's options, as given"
     )
