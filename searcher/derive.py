@@ -156,7 +156,7 @@ def choose(node: int, table: NDArray[np.float64], layout: Layout, draws: int) ->
     order = np.argsort(-paths, kind="stable")
     size = max(_size_of_best_code(none, paths[order], draws), 1)
     chosen = [layout.paths(node)[index] for index in sorted(order[:size])]
-    probability, runner_up = _first_and_second(none, paths[order], size, draws)
+    probability, runner_up = first_and_second(none, paths[order], size, draws)
     return Choice(
         node=node,
         paths=tuple(
@@ -197,7 +197,7 @@ def _first_maximum(scores: NDArray[np.float64]) -> int:
     return int(np.argmax(scores >= scores.max() * (1 - TIE)))
 
 
-def _first_and_second(
+def first_and_second(
     none: float, paths: NDArray[np.float64], size: int, draws: int
 ) -> tuple[float, float]:
     """The probability of the first `size` paths as a child, and that of the next best child.

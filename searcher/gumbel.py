@@ -263,19 +263,24 @@ def prefix_probabilities(p: NDArray[np.float64], draws: int) -> NDArray[np.float
     with one more entry p. Every term is positive, so nothing cancels (inclusion-exclusion loses
     nine digits at 16 members), and every value is a probability, so nothing overflows.
     """
-    binomials = _binomials(draws)
-    exponents = np.arange(draws + 1)
-    # Where j <= i there is no such term: these places read the power that is put to 0.
-    distance = np.maximum(np.subtract.outer(exponents, exponents), 0)
     covers = np.zeros(draws + 1)
     covers[0] = 1.0
     result = np.empty(len(p))
     for index, entry in enumerate(p):
-        powers = float(entry) ** exponents
-        powers[0] = 0.0
-        covers = (binomials * powers[distance]) @ covers
+        covers = one_more(covers, float(entry), draws)
         result[index] = covers[draws]
     return result
+
+
+def one_more(covers: NDArray[np.float64], entry: float, draws: int) -> NDArray[np.float64]:
+    """The step of `prefix_probabilities`: (..., M + 1) of some entries → of these and one more."""
+    exponents = np.arange(draws + 1)
+    # Where j <= i there is no such term: these places read the power that is put to 0.
+    distance = np.maximum(np.subtract.outer(exponents, exponents), 0)
+    powers = entry**exponents
+    powers[0] = 0.0
+    longer: NDArray[np.float64] = covers @ (_binomials(draws) * powers[distance]).T
+    return longer
 
 
 @lru_cache(maxsize=16)
