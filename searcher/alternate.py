@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from datac.documents.genotype import Aggregation, CellKind
 from datac.documents.network import Network
 from searcher.augment import Batch
 from searcher.child import laid_out
+from searcher.constraint import Constraint
 from searcher.evaluate import loss_for
 from searcher.gumbel import temperature
 from searcher.methods import Level, Method, Mixtures
@@ -62,11 +63,12 @@ class Alternation:
 
     The logits and the generator stay on the host: what a step runs is known without waiting for
     the device. Only the end of an architecture step waits, for the gradient of the logits.
+    constraint: what bounds add to that gradient.
     """
 
-    def __init__(self, setting: Setting, fabric: Fabric) -> None:
+    def __init__(self, setting: Setting, fabric: Fabric, constraint: Constraint) -> None:
         recipe = setting.recipe
-        self.setting, self.fabric = setting, fabric
+        self.setting, self.fabric, self.constraint = setting, fabric, constraint
         torch.manual_seed(setting.seed)  # initial weights, and dropout in the head
         self.generator = torch.Generator().manual_seed(setting.seed)
         supernet = Supernet(setting.network, setting.method.layout, setting.aggregation)
@@ -103,7 +105,8 @@ class Alternation:
             gradients = torch.autograd.grad(
                 total, logits, allow_unused=True, materialize_grads=True
             )
-        for values, gradient in zip(logits, gradients, strict=True):
+        pushed = self.constraint.add_to(gradients, self.logits)
+        for values, gradient in zip(logits, pushed, strict=True):
             values.grad = gradient
         self.architecture_optimizer.step()
         return loss.detach()
@@ -137,6 +140,10 @@ class Alternation:
         loss = self._loss(batch, mixtures)
         with batch_statistics(self.supernet):
             self.fabric.backward(self._regularised(loss, mixtures))
+        logits = list(self.logits.values())
+        pushed = self.constraint.add_to([cast("Tensor", v.grad) for v in logits], self.logits)
+        for values, gradient in zip(logits, pushed, strict=True):
+            values.grad = gradient
         self._move_weights(step)
         self.architecture_optimizer.step()
         return loss.detach(), {kind: mixture.selected for kind, mixture in mixtures.items()}
@@ -169,6 +176,7 @@ class Alternation:
             "weight_optimizer": self.weight_optimizer.state_dict(),
             "architecture_optimizer": self.architecture_optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "constraint": self.constraint.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -180,6 +188,7 @@ class Alternation:
         self.weight_optimizer.load_state_dict(state["weight_optimizer"])
         self.architecture_optimizer.load_state_dict(state["architecture_optimizer"])
         self.generator.set_state(state["generator"])
+        self.constraint.restore(state["constraint"])
 
 
 def cosine(first: float, last: float, step: int, steps: int) -> float:

@@ -12,7 +12,7 @@ import datac
 from datac.datasets.dataset import Dataset
 from datac.documents.genotype import Provenance
 from datac.documents.network import Network
-from datac.documents.search_result import Option, SearchResult
+from datac.documents.search_result import BoundResult, Option, SearchResult
 from datac.documents.search_space import SearchSpace
 from datac.installed import installed_version
 from datac.output_folder import mark, write_beside
@@ -45,6 +45,7 @@ class Outcome:
     seconds: float
     device: str
     metrics: dict[str, float]
+    bounds: tuple[BoundResult, ...]
     given: dict[str, Option]
 
     def result(self) -> SearchResult:
@@ -72,6 +73,7 @@ class Outcome:
             dataset_digest=self.dataset.digest,
             device=self.device,
             metrics=self.metrics,
+            bounds=self.bounds or None,
             options=self.given,
             versions=versions(),
         )

@@ -18,16 +18,21 @@ from datac.datasets.preprocess import prepared_network
 from datac.documents.genotype import Aggregation, CellKind
 from datac.documents.network import Network
 from datac.documents.search_result import Option, SearchResult
+from datac.documents.search_space import SearchSpace
 from datac.errors import BadInput
 from datac.output_folder import check_replaceable
 from searcher.alternate import Alternation, Setting
 from searcher.augment import Batch
+from searcher.bounds import Limits
+from searcher.constraint import Constraint
+from searcher.derive import Derived
+from searcher.derive_within import derive_within
 from searcher.device import Device, cpu_threads, describe_device, fabric_on
 from searcher.epochs import EpochRun
 from searcher.evaluate import evaluate
 from searcher.halves import Splits, keep_whole, split_in_halves
 from searcher.method_options import MethodOptions
-from searcher.methods import Method
+from searcher.methods import METHODS, Method
 from searcher.outcome import Outcome, write_outcome
 from searcher.recipes import SearchRecipe
 from searcher.search_record import SearchRecord
@@ -51,7 +56,7 @@ class SearchOptions:
     network: the supernet's. child: what the genotype is written for; None for the same. Where
     preprocessing is missing they get the data set's usual one, with a resize to their input.
     candidates, nodes: what a cell may be made of, and how many nodes it has.
-    given: the command's options, for the record only.
+    limits: what the child may cost. given: the command's options, for the record only.
     """
 
     network: Network
@@ -62,11 +67,17 @@ class SearchOptions:
     nodes: int = NODES
     aggregation: Aggregation = "sum"
     seed: int = 0
+    limits: Limits = field(default_factory=Limits)
     given: Mapping[str, Option] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be searched."""
         learns = self.make_method().learns
+        if self.limits != Limits() and not METHODS[self.method.name].bounded:
+            raise BadInput(
+                f"--method {self.method.name} knows no bound on what a child costs; search by "
+                "data, or draw by random with --match-macs"
+            )
         if self.recipe.epochs < 1 and learns:
             raise BadInput(
                 "--epochs 0: a genotype without a search is drawn by --method random alone"
@@ -146,6 +157,7 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
         self.dataset, self.options, self.splits = dataset, options, splits
         self.method = options.make_method()
         network = prepared_network(options.network, dataset)
+        self.child = prepared_network(options.child or options.network, dataset)
         self.setting = Setting(
             network,
             self.method,
@@ -158,7 +170,16 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
             else self.steps,
             options.method.level_chosen,
         )
-        self.alternation = Alternation(self.setting, fabric)
+        space = SearchSpace(candidates=options.candidates, nodes=options.nodes)
+        bounds = options.limits.bounds(self.child, space)
+        self.constraint = Constraint(
+            bounds,
+            self.method.layout,
+            self.method.draws or 1,
+            self.setting.architecture_steps,
+            self.method.scores,
+        )
+        self.alternation = Alternation(self.setting, fabric, self.constraint)
         self.metrics: dict[str, float] = {}
         self.tally = self._new_tally()
 
@@ -166,7 +187,6 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
         """What must be equal for two runs to be one."""
         options, network = self.options, self.setting.network
         recipe = {key: str(value) for key, value in asdict(self.recipe).items()}
-        child = prepared_network(options.child or options.network, self.dataset)
         return {
             **options.method.identity(),
             "candidates": ",".join(options.candidates),
@@ -176,7 +196,8 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
             "seed": options.seed,
             "aggregation": options.aggregation,
             "network": network.model_dump_json(),
-            "child": child.model_dump_json(),
+            "child": self.child.model_dump_json(),
+            **options.limits.identity(),
             **{f"recipe {key}": value for key, value in recipe.items()},
         }
 
@@ -226,9 +247,9 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
                 "may be damaged, or the network too deep for its size; try another --seed"
             )
         learns = self.step > self.setting.warm_up
-        derived = self.method.derive(self.alternation.logits)
+        derived = self._derive()
         # While the supernet warms up the derived code is chance; one that was drawn stands.
-        self.metrics = self._validate() if learns or not self.method.learns else {}
+        self.metrics = self._validate(derived) if learns or not self.method.learns else {}
         self.epoch += 1
         self.tally.seconds += time.monotonic() - begun
         self.seconds += self.tally.seconds
@@ -254,16 +275,24 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
             },
             logits={kind: values.tolist() for kind, values in scores.items()},
             selected={kind: counts.tolist() for kind, counts in self.tally.selected.items()},
+            cost=self.constraint.costs(logits, derived.cells),
+            multiplier=self.constraint.by_quantity(),
         )
         self.tally = self._new_tally()
         return record
 
-    def _validate(self) -> dict[str, float]:
+    def _derive(self) -> Derived:
+        """The most probable cells that meet the bounds."""
+        derived = self.method.derive(self.alternation.logits)
+        bounds, layout = self.constraint.bounds, self.method.layout
+        return derive_within(derived, bounds, layout, self.method.draws or 1)
+
+    def _validate(self, derived: Derived) -> dict[str, float]:
         """The derived code inside the supernet, on the validation split; empty if that is one."""
         if self.splits.validation is None:
             return {}
-        cells = self.method.derive(self.alternation.logits).cells
-        codes = {kind: code_of(cell, self.method.layout) for kind, cell in cells.items()}
+        layout = self.method.layout
+        codes = {kind: code_of(cell, layout) for kind, cell in derived.cells.items()}
         network = self.setting.network
         module = FixedCode(self.alternation.supernet, codes)
         found = evaluate(module, self.splits.validation, network.classes, network.task)
@@ -295,12 +324,13 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
 
     def outcome(self) -> Outcome:
         """All that the files are made of."""
-        options = self.options
+        options, derived = self.options, self._derive()
+        unbounded = self.method.derive(self.alternation.logits)
         return Outcome(
             dataset=self.dataset,
-            network=prepared_network(options.child or options.network, self.dataset),
+            network=self.child,
             layout=self.method.layout,
-            derived=self.method.derive(self.alternation.logits),
+            derived=derived,
             supernet=self.alternation.supernet.state_dict() if self.steps else None,
             method=options.method.name,
             draws=self.method.draws,
@@ -310,6 +340,7 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
             seconds=self.seconds,
             device=describe_device(self.fabric.device),
             metrics=self.metrics,
+            bounds=self.constraint.results(self.alternation.logits, derived, unbounded, self.child),
             given=dict(options.given),
         )
 

@@ -8,8 +8,9 @@ datac search --data cifar10:./cifar-10-batches-py -M 7 --recipe paper --device c
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
@@ -27,7 +28,8 @@ from datac.output_folder import check_writable_file
 if TYPE_CHECKING:
     from datac.datasets.dataset import Dataset
     from datac.documents.network import Network
-    from datac.documents.search_result import Option, SearchResult
+    from datac.documents.search_result import BoundResult, Option, SearchResult
+    from searcher.bounds import Limits
     from searcher.method_options import MethodOptions
     from searcher.recipes import Sizes
     from searcher.search import SearchOptions
@@ -131,6 +133,22 @@ Task = Literal["segmentation", "classification"]
     show_default=True,
     help="What a node makes of its paths, in the search and in the child.",
 )
+@click.option("--max-params", type=int, metavar="N", help="Bound on the parameters of the child.")
+@click.option(
+    "--max-macs", type=int, metavar="N", help="Bound on the multiply-adds of the child, a sample."
+)
+@click.option(
+    "--max-latency-ms",
+    type=float,
+    metavar="MS",
+    help="Bound on the latency of the child, as --table adds it up.",
+)
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Latency table for --max-latency-ms.",
+)
 @network_options
 @run_options
 def search(out: Path, run_options: RunOptions, **values: Any) -> None:
@@ -179,6 +197,10 @@ class _Asked:
     match_macs: str | None
     match_tolerance: float | None
     aggregation: Literal["sum", "mean"]
+    max_params: int | None
+    max_macs: int | None
+    max_latency_ms: float | None
+    table: Path | None
     network_options: NetworkOptions
     run_options: RunOptions
 
@@ -229,6 +251,7 @@ class _Asked:
             nodes=self.nodes,
             aggregation=self.aggregation,
             seed=self.run_options.seed,
+            limits=self._limits(),
             given=self._given(),
         )
 
@@ -247,6 +270,20 @@ class _Asked:
             match_tolerance=self.match_tolerance,
         )
 
+    def _limits(self) -> Limits:
+        """The bounds; a latency table that has expired begins no search, but may end one."""
+        from datac.documents.latency_table import LatencyTable
+        from datac.documents.read import read_json
+        from searcher.bounds import Limits
+
+        table = None if self.table is None else read_json(self.table, LatencyTable)
+        expired = table is not None and table.is_expired(datetime.now(UTC))
+        if table is not None and expired and not self.run_options.resume:
+            raise BadInput(
+                f"{self.table}: expired on {table.expires:%Y-%m-%d}; measure the machine again"
+            )
+        return Limits(self.max_params, self.max_macs, self.max_latency_ms, table)
+
     def _given(self) -> dict[str, Option]:
         """What was given, sizes as they are written."""
         values = {
@@ -255,11 +292,7 @@ class _Asked:
             **vars(self.run_options),
         }
         del values["network_options"], values["run_options"]
-        return {
-            name: "x".join(map(str, value)) if isinstance(value, tuple) else value
-            for name, value in values.items()
-            if value is not None
-        }
+        return {name: _plain(value) for name, value in values.items() if value is not None}
 
 
 def _with_defaults(given: NetworkOptions, sizes: Sizes) -> NetworkOptions:
@@ -282,6 +315,13 @@ def _macs(text: str, child: Network) -> int:
     return int(text) if text.isdecimal() else multiply_adds(read_genotype(text), child)
 
 
+def _plain(value: Any) -> Option:
+    """Sizes as they are written, a file by its name."""
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    return str(value) if isinstance(value, Path) else cast("Option", value)
+
+
 def _print(result: SearchResult, out: Path) -> None:
     from datac.documents.text_forms import to_text
 
@@ -292,4 +332,19 @@ def _print(result: SearchResult, out: Path) -> None:
         if not name.endswith("loss")
     )
     click.echo(f"{result.steps} steps in {result.seconds:.0f} s{metrics}")
+    for bound in result.bounds or ():
+        click.echo(_verdict(bound))
     click.echo(f"wrote {out / 'genotype.json'} and ./{COPY}")
+
+
+def _verdict(bound: BoundResult) -> str:
+    """Whether one bound is met, or missed by how much, and what it changed."""
+    latency = bound.quantity == "latency_ms"
+    unit, form = ("ms", ",.3f") if latency else (bound.quantity.replace("_", "-"), ",.0f")
+    missed = f"misses the bound by {bound.excess:{form}}"
+    without = f"; without the bound {bound.unbounded:{form}}"
+    return (
+        f"{bound.child:{form}} {unit}: {missed if bound.excess else 'meets the bound'} of "
+        f"{bound.bound:{form}}{without if bound.unbounded != bound.child else ''}; "
+        f"a draw has {bound.expected:{form}} on average"
+    )

@@ -32,6 +32,7 @@ class Data(Drawn):
     adc: float = 0.0
 
     granularities: ClassVar[tuple[Granularity, ...]] = ("node", "edge")
+    bounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be searched."""

@@ -48,6 +48,8 @@ class Method(ABC):
     """What a distribution may cover; the first is the usual one."""
     levels: ClassVar[tuple[Level, ...]] = ("alternating", "single")
     """The first is the usual one; none where no logit learns."""
+    bounded: ClassVar[bool] = False
+    """Whether the mean cost of what it draws is known (`searcher/expected_cost.py`)."""
     temperatures: ClassVar[tuple[float, float] | None] = None
     """τ at the first and at the last architecture step; None for the recipe's."""
 
