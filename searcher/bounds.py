@@ -15,6 +15,11 @@ from datac.documents.search_space import SearchSpace
 from datac.errors import BadInput
 from searcher.path_costs import PathCosts, counted_costs, timed_costs
 
+LARGEST = 1e18
+"""Of a bound: far beyond any network, and short of what a float cannot hold."""
+
+LONGEST_SHOWN = 24
+
 ROUNDING = 1e-12
 """Relative; sums of milliseconds in another order differ by less."""
 
@@ -31,8 +36,11 @@ class Limits:
     def __post_init__(self) -> None:
         """Refuse what bounds nothing."""
         for option, value in self._by_option().items():
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise BadInput(f"{option} {value:g}: a bound is a number above 0")
+            if value is not None and not 0 < value < LARGEST:
+                shown = str(value)[:LONGEST_SHOWN]
+                raise BadInput(
+                    f"{option} {shown}: a bound is a number above 0 and below {LARGEST:g}"
+                )
         if self.max_latency_ms is not None and self.table is None:
             raise BadInput(
                 "--max-latency-ms needs --table FILE, the latency table of the machine that the "

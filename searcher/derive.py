@@ -39,7 +39,8 @@ class Choice:
     `probability`: that a draw of the node gives these paths, with or without `none`, which leaves
     no trace in the child. `runner_up_probability`: the same of the most probable other non-empty
     set of paths. It can be the larger one: what is compared when choosing is the probability of
-    one code, with `none` or without. Both are None where the rule is not about a draw.
+    one code, with `none` or without, and bounds may forbid the most probable one. Both are None
+    where the rule is not about a draw.
     """
 
     node: int

@@ -188,6 +188,7 @@ def test_a_table_for_another_network_or_for_several_targets() -> None:
     [
         ({"max_params": 0}, "--max-params 0: a bound is a number above 0"),
         ({"max_macs": -5}, "--max-macs -5: a bound"),
+        ({"max_macs": 10**400}, "--max-macs 100000000000000000000000: a bound is .* below 1e"),
         ({"max_latency_ms": float("nan")}, "--max-latency-ms nan: a bound"),
         ({"max_latency_ms": float("inf")}, "--max-latency-ms inf: a bound"),
         ({"max_latency_ms": 5.0}, "--max-latency-ms needs --table FILE"),
