@@ -57,7 +57,7 @@ ASCENT = 3.0
 
 Chosen with STIFFNESS on noisy losses that reward convolutions, with room for 0.1 to 0.8 of what
 the paths of uniform logits cost: at the end E uses 74 % to 101 % of the room in 44 steps, 96 % to
-101 % in 160 and in 1000. Where λ does most (40 and 4) it uses 16 % to 100 %: λ is still high when
+101 % in 160 and in 1000. Where λ does most (40 and 4) it uses 21 % to 100 %: λ is still high when
 E has long arrived.
 """
 
