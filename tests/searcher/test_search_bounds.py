@@ -27,6 +27,7 @@ from datac.documents.search_space import SearchSpace
 from datac.errors import BadInput
 from datac.exit_codes import ExitCode
 from searcher.bounds import Limits
+from searcher.method_options import MethodOptions
 from searcher.monitor import Monitor
 from searcher.path_costs import counted_costs, path_places
 from searcher.recipes import SearchRecipe, Sizes
@@ -85,7 +86,9 @@ def room(quantity: Any, share: float) -> int:
 def test_the_child_meets_its_bounds(tmp_path: Path, share: float, granularity: Any) -> None:
     """Counted by the compiler, of the child's network, which is not the searched one."""
     limits = Limits(max_params=room("parameters", share), max_macs=room("multiply_adds", share))
-    result = searched(tmp_path / "run", options(limits, granularity=granularity))
+    result = searched(
+        tmp_path / "run", options(limits, method=MethodOptions(granularity=granularity))
+    )
     network = result.genotype.network
     assert network is not None
     assert network.channels == CHILD.channels
@@ -104,6 +107,21 @@ def test_the_child_meets_its_bounds(tmp_path: Path, share: float, granularity: A
     last = lines(tmp_path / "run")[-1]
     assert last["multiplier"]["parameters"] == parameters.multiplier
     assert last["cost"]["parameters"]["expected"] == parameters.expected
+
+
+@pytest.mark.parametrize(
+    "method", [MethodOptions(probabilities="clamp"), MethodOptions(level="single")]
+)
+def test_other_ways_to_search_are_bounded_too(tmp_path: Path, method: MethodOptions) -> None:
+    limits = Limits(max_macs=room("multiply_adds", 0.05))
+    (found,) = searched(tmp_path / "run", options(limits, method=method)).bounds
+    assert found.child <= found.bound
+    assert found.multiplier > 0
+
+
+def test_a_method_whose_mean_cost_is_not_known_is_not_bounded() -> None:
+    with pytest.raises(BadInput, match="--method darts knows no bound on what a child costs"):
+        options(Limits(max_macs=10**9), method=MethodOptions("darts"))
 
 
 def test_a_bound_leads_the_draws_down_and_a_slack_one_changes_nothing(tmp_path: Path) -> None:
