@@ -37,6 +37,11 @@ def cost_columns(costs: PathCosts, layout: Layout) -> Columns:
     return columns
 
 
+def code_cost(code: Mapping[CellKind, Tensor], columns: Columns) -> float:
+    """What the paths of one code cost together; (G, n) bool for each kind."""
+    return sum(float(columns[kind][selected].sum()) for kind, selected in code.items())
+
+
 def expected_cost(
     logits: Mapping[CellKind, Tensor], columns: Columns, rest: float, layout: Layout, draws: int
 ) -> Tensor:

@@ -309,10 +309,12 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 def _macs(text: str, child: Network) -> int:
     """A number, or what the child of a genotype has."""
+    from compiler.lower import lower
     from datac.documents.read import read_genotype
-    from searcher.multiply_adds import multiply_adds
 
-    return int(text) if text.isdecimal() else multiply_adds(read_genotype(text), child)
+    if text.isdecimal():
+        return int(text)
+    return lower(read_genotype(text), child, keep_unread=True).cost().multiply_adds
 
 
 def _plain(value: Any) -> Option:

@@ -12,12 +12,14 @@ from torch import Tensor
 from datac.documents.genotype import CellKind, Path
 from datac.documents.network import Network
 from datac.documents.search_result import Granularity
+from datac.documents.search_space import SearchSpace
 from datac.errors import BadInput
 from searcher.derive import Choice, Derived
+from searcher.expected_cost import code_cost, cost_columns
 from searcher.gumbel import Layout
 from searcher.methods.data import check_draws
 from searcher.methods.method import KINDS, Level, Logits, Method, Mixtures
-from searcher.multiply_adds import multiply_adds_of_paths
+from searcher.path_costs import counted_costs
 from searcher.supernet import Mixture
 
 Code = dict[CellKind, Tensor]
@@ -68,11 +70,13 @@ class Random(Method):
         """The first code drawn whose child costs about as much as is wanted."""
         if self.network is None:
             raise ValueError("multiply-adds cannot be matched without the child's network")
-        counts = multiply_adds_of_paths(self.layout, self.network)
+        space = SearchSpace(candidates=self.layout.candidates, nodes=self.layout.nodes)
+        costs = counted_costs(self.network, space, "multiply_adds")
+        columns = cost_columns(costs, self.layout)
         found = []
         for _ in range(MOST_TRIES):
             code = self._code(generator)
-            found.append(counts.of(code))
+            found.append(round(costs.rest + code_cost(code, columns)))
             if abs(found[-1] - wanted) <= self.match_tolerance * wanted:
                 return code
         raise BadInput(

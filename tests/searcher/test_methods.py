@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from compiler.candidates import SEARCH_SPACE
-from datac.documents.network import DEFAULTS, Network
+from compiler.lower import lower
+from datac.documents.network import Network
 from datac.errors import BadInput
 from searcher.clamped import FLOOR, log_clamped
 from searcher.gumbel import Layout
 from searcher.method_options import MethodOptions
 from searcher.methods import METHODS, Method
 from searcher.methods.random import uniform_code
-from searcher.multiply_adds import multiply_adds, multiply_adds_of_paths
 from searcher.supernet import Supernet, batch_statistics, frozen
 
 KINDS = ("normal", "reduction")
@@ -264,17 +264,8 @@ def test_codes_of_a_node_are_drawn_uniformly() -> None:
     assert all(abs(count - 500) < 5 * math.sqrt(450) for count in counts.values())
 
 
-@pytest.mark.parametrize("skeleton", ["cifar", "imagenet", "segmentation"])
-def test_multiply_adds_of_paths_add_up(skeleton: str) -> None:
-    sizes = {"channels": 4, "cells": 4, "classes": 3, "input": (3, 33, 35), "class_info": None}
-    network = DEFAULTS[skeleton].model_copy(update=sizes)
-    layout = Layout(SEARCH_SPACE, 3)
-    counts = multiply_adds_of_paths(layout, network)
-    for seed in range(5):
-        method = MethodOptions("random").make(SEARCH_SPACE, 3, "mean", network)
-        logits = method.initial_logits(generator(seed))
-        code = {kind: values > 0 for kind, values in logits.items()}
-        assert counts.of(code) == multiply_adds(method.derive(logits).genotype(), network)
+def multiply_adds(genotype: Genotype, network: Network) -> int:
+    return lower(genotype, network, keep_unread=True).cost().multiply_adds
 
 
 def test_a_random_genotype_matches_the_multiply_adds() -> None:
