@@ -68,9 +68,15 @@ class GraphModule(nn.Module):
         self.input_names = tuple(node.name for node in graph.inputs)
         self.outputs = dict(graph.outputs)
         self._steps = tuple(self._build(graph, build))
+        self._chain = self._as_chain()
 
     def forward(self, *inputs: Tensor) -> Tensor | dict[str, Tensor]:
         """See the class."""
+        if self._chain is not None:
+            (x,) = inputs
+            for call in self._chain:
+                x = call(x)
+            return x
         results = self.run(inputs)
         return results if len(results) > 1 else next(iter(results.values()))
 
@@ -84,6 +90,17 @@ class GraphModule(nn.Module):
             for name in step.last_uses:
                 del values[name]
         return {key: values[name] for key, name in self.outputs.items()}
+
+    def _as_chain(self) -> tuple[Callable[..., Tensor], ...] | None:
+        """The calls, where each takes the one value before it: then nothing needs a name."""
+        if len(self.input_names) != 1 or len(self.outputs) != 1:
+            return None
+        values = [*self.input_names, *(step.name for step in self._steps)]
+        alone = all(
+            step.operands == (before,) for step, before in zip(self._steps, values, strict=False)
+        )
+        ends = values[-1] in self.outputs.values()
+        return tuple(step.call for step in self._steps) if alone and ends else None
 
     def _build(self, graph: Graph, build: Build) -> list[_Step]:
         nodes = [node for node in graph.nodes() if not isinstance(node.op, Input)]

@@ -54,11 +54,15 @@ def batches_of(
     return batches
 
 
+def batch_format(network: Network) -> torch.memory_format:
+    """How batches lie in memory."""
+    last = network.channels >= CHANNELS_LAST_FROM
+    return torch.channels_last if last else torch.contiguous_format
+
+
 def laid_out(module: nn.Module, network: Network) -> nn.Module:
     """The module, its weights laid out in memory as the batches are."""
-    if network.channels < CHANNELS_LAST_FROM:
-        return module
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return module.to(memory_format=batch_format(network))  # type: ignore[call-overload, no-any-return]
 
 
 def optimiser_of(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

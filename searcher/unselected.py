@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -100,23 +101,29 @@ class _Probed(torch.autograd.Function):
     def forward(ctx: Any, total: Tensor, weights: Tensor, job: _Job, *inputs: Tensor) -> Tensor:
         ctx.save_for_backward(*inputs)
         ctx.job, ctx.like = job, weights.detach()
-        kind = total.device.type
-        ctx.autocast = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+        ctx.autocast = _autocast_of(total.device.type)
         return total.view_as(total)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         job, (gradient,) = ctx.job, gradients
         values = dict(zip(job.sources, ctx.saved_tensors, strict=True))
-        products = torch.zeros_like(ctx.like)
-        flat = _flat(gradient)
-        enabled, dtype = ctx.autocast
-        with torch.no_grad(), torch.autocast(gradient.device.type, dtype, enabled=enabled):
+        flat, products = _flat(gradient), [ctx.like.new_zeros(())] * len(ctx.like)
+        with torch.no_grad(), ctx.autocast:
             for probe in job.probes:
                 output = job.shared.output(probe, values[probe.source])
                 products[probe.index] = torch.dot(_flat(output).to(flat.dtype), flat)
         job.shared.done(job.probes)
-        return gradient, products, None, *[None] * len(job.sources)
+        gathered = torch.stack([product.to(ctx.like.dtype) for product in products])
+        return gradient, gathered, None, *[None] * len(job.sources)
+
+
+def _autocast_of(device: str) -> AbstractContextManager[object]:
+    """The precision of the forward pass, for what the backward pass runs of it."""
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext()
+    dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
+    return torch.autocast(device, dtype, enabled=enabled)
 
 
 def _flat(x: Tensor) -> Tensor:

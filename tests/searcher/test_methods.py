@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from compiler.candidates import SEARCH_SPACE
 from compiler.lower import lower
+from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.errors import BadInput
 from searcher.clamped import FLOOR, log_clamped
