@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from datac.documents.document import Document
+from datac.documents.gap import Gap
 from datac.documents.genotype import CellKind, Genotype
 from datac.documents.search_space import SearchSpace
 
@@ -94,6 +95,9 @@ class SearchResult(Document):
     metrics: dict[str, float] = Field(default_factory=dict)
     bounds: tuple[BoundResult, ...] | None = Field(
         default=None, description="None where nothing was bounded"
+    )
+    gap: Gap | None = Field(
+        default=None, description="None where no supernet was trained or nothing validates it"
     )
     options: dict[str, Option] = Field(
         default_factory=dict, description="the command's options, as given"

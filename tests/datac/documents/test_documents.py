@@ -15,6 +15,7 @@ from datac.documents import read
 from datac.documents.build_folder import Manifest, SideCar
 from datac.documents.derivation import Derivation
 from datac.documents.document import Document
+from datac.documents.gap import Gap
 from datac.documents.genotype import Genotype, Path
 from datac.documents.latency_table import LatencyTable
 from datac.documents.network import Classes, Network
@@ -216,6 +217,47 @@ def test_distribution_that_is_none_or_does_not_fit() -> None:
     content = golden(SearchResult)
     content["distributions"]["reduction"].pop()
     assert refusal(content, SearchResult).startswith("reduction cell: 0 distributions for 1 nodes")
+
+
+def test_result_with_a_gap_and_one_from_before_there_was_any() -> None:
+    file = GOLDEN / "search_result-1-with-gap.json"
+    result = read_json(file, SearchResult)
+    assert result.to_json() == file.read_text(encoding="utf-8")
+    gap = result.gap
+    assert gap is not None
+    assert (gap.supernet, gap.gap) == (0.525, pytest.approx(0.0875))
+    assert gap.parts == pytest.approx({"derivation": 0.025, "form": 0.03125, "statistics": 0.03125})
+    assert gap.spread == pytest.approx(0.02615, abs=1e-5)
+    before = read_json(golden_file("datac.search_result/1"), SearchResult)
+    assert before.gap is None
+    assert result.model_copy(update={"gap": None}) == before
+
+
+def test_gap_is_signed_and_none_at_chance() -> None:
+    content = json.loads((GOLDEN / "search_result-1-with-gap.json").read_text(encoding="utf-8"))
+    better = Gap.model_validate({**content["gap"], "recomputed": 0.5, "child": 0.75})
+    assert better.gap == pytest.approx(-0.225)
+    assert sum(better.parts.values()) == pytest.approx(-0.225)
+    at_chance = Gap.model_validate({**content["gap"], "chance": 0.5, "margin": 0.025})
+    assert at_chance.at_chance
+    assert at_chance.gap is None
+    above = Gap.model_validate({**content["gap"], "chance": 0.5, "margin": 0.0249})
+    assert above.gap is not None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("sampled", [0.5], "gap: "),
+        ("samples", 0, 'gap: "samples" must be at least 1, not 0'),
+        ("child", math.nan, 'gap: "child" must be a finite number, not NaN'),
+        ("metric", "iou", 'gap: "metric" must be "accuracy" or "miou", not "iou"'),
+    ],
+)
+def test_gap_that_cannot_be(key: str, value: object, expected: str) -> None:
+    content = json.loads((GOLDEN / "search_result-1-with-gap.json").read_text(encoding="utf-8"))
+    content["gap"][key] = value
+    assert refusal(content, SearchResult).startswith(expected)
 
 
 # ---------------------------------------------------------------- derivation
