@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -148,6 +149,14 @@ class EpochRun(ABC, Generic[Batches]):
         where = f"{chosen}, chosen by --device auto" if device == "auto" else chosen
         begun = f"going on after step {self.step}, " if self.step else ""
         return f"{begun}{self.describe()}, on {where}"
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """For what comes after the last epoch, which is saved: Ctrl-C says how to go on."""
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(self._how_to_go_on()) from error
 
     def _how_to_go_on(self) -> str:
         return (

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import datac
 from datac.datasets.dataset import Dataset
+from datac.documents.gap import Gap
 from datac.documents.genotype import Provenance
 from datac.documents.network import Network
 from datac.documents.search_result import BoundResult, Option, SearchResult
@@ -46,6 +47,7 @@ class Outcome:
     device: str
     metrics: dict[str, float]
     bounds: tuple[BoundResult, ...]
+    gap: Gap | None
     given: dict[str, Option]
 
     def result(self) -> SearchResult:
@@ -74,6 +76,7 @@ class Outcome:
             device=self.device,
             metrics=self.metrics,
             bounds=self.bounds or None,
+            gap=self.gap,
             options=self.given,
             versions=versions(),
         )

@@ -15,6 +15,7 @@ from torch import Tensor
 from compiler.candidates import SEARCH_SPACE
 from datac.datasets.dataset import Dataset
 from datac.datasets.preprocess import prepared_network
+from datac.documents.gap import Gap
 from datac.documents.genotype import Aggregation, CellKind
 from datac.documents.network import Network
 from datac.documents.search_result import Option, SearchResult
@@ -30,6 +31,7 @@ from searcher.derive_within import derive_within
 from searcher.device import Device, cpu_threads, describe_device, fabric_on
 from searcher.epochs import EpochRun
 from searcher.evaluate import evaluate
+from searcher.gap import SearchEnd, measure_gap
 from searcher.halves import Splits, keep_whole, split_in_halves
 from searcher.method_options import MethodOptions
 from searcher.methods import METHODS, Method
@@ -323,9 +325,11 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
         self.tally.weight_loss = self.tally.weight_loss.to(device)
 
     def outcome(self) -> Outcome:
-        """All that the files are made of."""
+        """All that the files are made of. Ctrl-C while it measures says how to go on."""
         options, derived = self.options, self._derive()
         unbounded = self.method.derive(self.alternation.logits)
+        with self.interruptible():
+            gap = self._gap(derived)
         return Outcome(
             dataset=self.dataset,
             network=self.child,
@@ -341,8 +345,24 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
             device=describe_device(self.fabric.device),
             metrics=self.metrics,
             bounds=self.constraint.results(self.alternation.logits, derived, unbounded, self.child),
+            gap=gap,
             given=dict(options.given),
         )
+
+    def _gap(self, derived: Derived) -> Gap | None:
+        """Of the supernet and the child; None where the one is not trained or not validated."""
+        if self.splits.validation is None or not self.steps:
+            return None
+        alternation, temperature = self.alternation, self.setting.temperature(self.steps - 1)
+        end = SearchEnd(
+            alternation.supernet,
+            self.setting.network,
+            self.method,
+            alternation.logits,
+            derived,
+            temperature,
+        )
+        return measure_gap(end, self.splits.validation, self.options.seed)
 
 
 def _entropy(p: Tensor, mask: Tensor) -> float:
