@@ -326,6 +326,7 @@ def _plain(value: Any) -> Option:
 
 def _print(result: SearchResult, out: Path) -> None:
     from datac.documents.text_forms import to_text
+    from datac.report.gap import gap_sentence
 
     click.echo(to_text(result.genotype), nl=False)
     metrics = "".join(
@@ -336,6 +337,8 @@ def _print(result: SearchResult, out: Path) -> None:
     click.echo(f"{result.steps} steps in {result.seconds:.0f} s{metrics}")
     for bound in result.bounds or ():
         click.echo(_verdict(bound))
+    if result.gap is not None:
+        click.echo(gap_sentence(result.gap))
     click.echo(f"wrote {out / 'genotype.json'} and ./{COPY}")
 
 

@@ -13,6 +13,7 @@ from datac.report import html, wording
 from datac.report.curves import Metrics, charts, number, read_metrics
 from datac.report.draw_cell import draw_cells
 from datac.report.figures import STYLE, WIDTH
+from datac.report.gap import gap_figure, gap_sentence
 from datac.report.svg import drawing, element
 
 RESULT = "search_result.json"
@@ -54,6 +55,7 @@ def read_run(folder: FilePath) -> Run:
 def render_run(run: Run) -> str:
     """One self-contained HTML page; whatever stands in the documents is text, never markup."""
     result = run.result
+    gap = result.gap if result else None
     return html.fill(
         "run.html.j2",
         name=run.name,
@@ -64,6 +66,9 @@ def render_run(run: Run) -> str:
         final=[(name, number(value)) for name, value in result.metrics.items()] if result else [],
         cells=draw_cells(result.genotype) if result else (),
         choices=_choices(result) if result else [],
+        gap=gap,
+        gap_sentence=gap_sentence(gap) if gap else "",
+        gap_figure=gap_figure(gap) if gap else "",
         charts=charts(run.metrics),
         unread=run.metrics.unread,
         options=result.options if result else {},

@@ -24,6 +24,7 @@ from datac.documents.read import read_genotype, read_json
 from datac.documents.search_result import SearchResult
 from datac.errors import BadInput, PlatformMissing
 from datac.exit_codes import ExitCode
+from datac.report.gap import gap_sentence
 from searcher.halves import split_in_halves
 from searcher.inherit import inherit
 from searcher.method_options import MethodOptions
@@ -332,8 +333,11 @@ def test_the_command_writes_a_genotype_that_carries_its_network(
     assert (copied.network.cells, copied.network.input) == (3, (3, 8, 8))
     assert copied.provenance is not None
     assert copied.provenance.dataset == "shapes-classification"
-    assert "Genotype(" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Genotype(" in told
     result = read_json(Path("run/search_result.json"), SearchResult)
+    assert result.gap is not None
+    assert gap_sentence(result.gap) in told
     assert result.options["crop"] == "8x8"
 
 

@@ -2,52 +2,9 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
-from compiler.candidates import SEARCH_SPACE
 from datac.documents.read import read_json
-from datac.documents.search_result import NodeDistribution, SearchResult
-from datac.documents.search_space import SearchSpace
 from datac.documents.train_result import TrainResult
 from datac.report.page import write_page
-
-DATA_SPACE = SearchSpace(candidates=SEARCH_SPACE)
-
-
-@pytest.fixture
-def result(genotype):
-    distributions = {}
-    for kind, cell in genotype.cells.items():
-        nodes = []
-        for number, node in cell.numbered():
-            weights = [3.0 if path in node.paths else 1.0 for path in DATA_SPACE.paths(number)]
-            total = sum(weights) + 1
-            nodes.append(
-                NodeDistribution(
-                    none=1 / total,
-                    paths=tuple(weight / total for weight in weights),
-                    chosen_probability=0.25,
-                    runner_up_probability=0.125,
-                )
-            )
-        distributions[kind] = tuple(nodes)
-    return SearchResult(
-        genotype=genotype,
-        space=DATA_SPACE,
-        method="data",
-        draws=7,
-        distributions=distributions,
-        epochs=3,
-        steps=300,
-        seconds=75,
-        seed=2,
-        dataset="<b>shapes</b>",
-        dataset_digest="ab" * 32,
-        device="cpu",
-        metrics={"miou": 0.5},
-        options={"epochs": 3},
-        versions={"torch": "2.13.0"},
-    )
 
 
 def write_metrics(folder):
