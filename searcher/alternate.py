@@ -3,12 +3,15 @@
 Alternating is first-order bilevel, as DATA's code does it: the architecture learns on its own half
 of the training data with the weights as they are, then the weights learn on the other half. Single
 level is what the paper writes: one loss, and both learn from it.
+
+Several processes take every step together, each on its share of the batch: gradients and loss are
+the mean over them, then all move alike.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,6 +26,7 @@ from searcher.constraint import Constraint
 from searcher.evaluate import loss_for
 from searcher.gumbel import temperature
 from searcher.methods import Level, Method, Mixtures
+from searcher.processes import Processes
 from searcher.recipes import SearchRecipe
 from searcher.supernet import Mixture, Supernet, batch_statistics, frozen
 
@@ -69,6 +73,7 @@ class Alternation:
     def __init__(self, setting: Setting, fabric: Fabric, constraint: Constraint) -> None:
         recipe = setting.recipe
         self.setting, self.fabric, self.constraint = setting, fabric, constraint
+        self.processes = Processes(fabric)
         torch.manual_seed(setting.seed)  # initial weights, and dropout in the head
         self.generator = torch.Generator().manual_seed(setting.seed)
         supernet = Supernet(setting.network, setting.method.layout, setting.aggregation)
@@ -89,6 +94,10 @@ class Alternation:
             weight_decay=recipe.architecture_decay,
         )
 
+    def learners(self) -> list[Tensor]:
+        """All that moves: the weights and the logits."""
+        return [*self.supernet.parameters(), *self.logits.values()]
+
     def architecture_step(self, batch: Batch, step: int) -> Tensor:
         """Move the logits. Returns the loss, detached.
 
@@ -105,6 +114,7 @@ class Alternation:
             gradients = torch.autograd.grad(
                 total, logits, allow_unused=True, materialize_grads=True
             )
+        self.processes.average([*gradients, loss])
         pushed = self.constraint.add_to(gradients, self.logits)
         for values, gradient in zip(logits, pushed, strict=True):
             values.grad = gradient
@@ -122,6 +132,7 @@ class Alternation:
         self.weight_optimizer.zero_grad(set_to_none=True)
         loss = self._loss(batch, mixtures)
         self.fabric.backward(loss)
+        self.processes.average([*_gradients(self.supernet.parameters()), loss])
         self._move_weights(step)
         return loss.detach(), {kind: mixture.selected for kind, mixture in mixtures.items()}
 
@@ -140,6 +151,7 @@ class Alternation:
         loss = self._loss(batch, mixtures)
         with batch_statistics(self.supernet):
             self.fabric.backward(self._regularised(loss, mixtures))
+        self.processes.average([*_gradients(self.learners()), loss])
         logits = list(self.logits.values())
         pushed = self.constraint.add_to([cast("Tensor", v.grad) for v in logits], self.logits)
         for values, gradient in zip(logits, pushed, strict=True):
@@ -189,6 +201,11 @@ class Alternation:
         self.architecture_optimizer.load_state_dict(state["architecture_optimizer"])
         self.generator.set_state(state["generator"])
         self.constraint.restore(state["constraint"])
+
+
+def _gradients(learners: Iterable[Tensor]) -> list[Tensor]:
+    """Those that there are: every process runs the same code, so the same ones in each."""
+    return [each.grad for each in learners if each.grad is not None]
 
 
 def cosine(first: float, last: float, step: int, steps: int) -> float:

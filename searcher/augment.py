@@ -2,7 +2,8 @@
 
 Everything random in a batch comes from (seed, epoch, step), so a run that is resumed sees what it
 would have seen. The operations are kornia's functions; its augmentation classes are not used,
-because they draw from torch's global generator.
+because they draw from torch's global generator. Where several processes share a batch, each reads
+and alters its own samples only, to what they become in a process alone.
 """
 
 from __future__ import annotations
@@ -70,6 +71,27 @@ class Augmentation:
     colour: float = 0.2
 
 
+@dataclass(frozen=True)
+class Share:
+    """What process `rank` of `size` takes of every batch: samples that lie side by side in it."""
+
+    rank: int = 0
+    size: int = 1
+
+    def of(self, count: int) -> slice:
+        """Where they lie in a batch of so many."""
+        return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+
+
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """Random numbers for all `count` samples of a batch, of which `part` uses its own."""
+
+    random: np.random.Generator
+    count: int
+    part: slice
+
+
 @dataclass(frozen=True, eq=False)
 class Batches:
     """A split in batches, every image resized to `size` = (H, W).
@@ -78,7 +100,7 @@ class Batches:
     for a validation, the order is the split's and nothing is altered. `ignore_index` is the data
     set's label value that does not count; it becomes IGNORED, and so does what a window shows
     beyond the border of an image. `drop_last` leaves out the last, smaller batch, except where it
-    is the only one. `channels_last` is how images lie in memory, no more.
+    is the only one. `channels_last` is how images lie in memory, no more. `share`: of each batch.
     """
 
     split: Sequence[Sample]
@@ -94,6 +116,7 @@ class Batches:
     drop_last: bool = True
     augmentation: Augmentation = Augmentation()
     channels_last: bool = True
+    share: Share = Share()
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -106,13 +129,13 @@ class Batches:
         if self.augment:
             order = np.random.default_rng((self.seed, number)).permutation(order)
         for step in range(len(self)):
-            draws = np.random.default_rng((self.seed, number, step, 1))
+            random = np.random.default_rng((self.seed, number, step, 1))
             indices = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield self._batch(*self._pixels(indices), draws)
+            part = self.share.of(len(indices))
+            draws = _Draws(random, len(indices), part)
+            yield self._batch(*self._pixels(indices[part]), draws)
 
-    def _batch(
-        self, images: NDArray[np.uint8], labels: Labels, draws: np.random.Generator
-    ) -> Batch:
+    def _batch(self, images: NDArray[np.uint8], labels: Labels, draws: _Draws) -> Batch:
         how = self.augmentation
         segments = self.task == "segmentation"
         y = self._numbered(labels)
@@ -184,37 +207,42 @@ class Batches:
 # ---------------------------------------------------------------- classification
 
 
-def _cropped(images: NDArray[np.uint8], draws: np.random.Generator) -> NDArray[np.uint8]:
+def _cropped(images: NDArray[np.uint8], draws: _Draws) -> NDArray[np.uint8]:
     """A window of the zero-padded image, flipped or not. (n, H, W, 3) → the same."""
     height, width = images.shape[1:3]
     down, across = (max(1, side // CROP_PADDING) for side in (height, width))
     padded = np.pad(images, ((0, 0), (down, down), (across, across), (0, 0)))
     result = np.empty_like(images)
-    for at, image in enumerate(padded):
-        top, left = draws.integers(2 * down + 1), draws.integers(2 * across + 1)
-        window = image[top : top + height, left : left + width]
-        result[at] = window[:, ::-1] if draws.random() < 0.5 else window
+    random = draws.random
+    windows = [
+        (random.integers(2 * down + 1), random.integers(2 * across + 1), random.random() < 0.5)
+        for _ in range(draws.count)
+    ]
+    for at, (top, left, flip) in enumerate(windows[draws.part]):
+        window = padded[at, top : top + height, left : left + width]
+        result[at] = window[:, ::-1] if flip else window
     return result
 
 
-def _cut_out(x: Tensor, side: int, draws: np.random.Generator) -> None:
+def _cut_out(x: Tensor, side: int, draws: _Draws) -> None:
     """Set a square around a random pixel to 0, in place; part of it may lie outside.
 
     x: (N, C, H, W). DeVries, Taylor, arXiv 1708.04552, as in DARTS `utils.py:Cutout`.
     """
     height, width = x.shape[2:]
-    for image in x:
-        top = int(draws.integers(height)) - side // 2
-        left = int(draws.integers(width)) - side // 2
+    random = draws.random
+    centres = [(random.integers(height), random.integers(width)) for _ in range(draws.count)]
+    for image, (down, across) in zip(x, centres[draws.part], strict=True):
+        top, left = int(down) - side // 2, int(across) - side // 2
         image[:, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 0
 
 
 # ---------------------------------------------------------------- segmentation
 
 
-def _recoloured(x: Tensor, share: float, draws: np.random.Generator) -> Tensor:
+def _recoloured(x: Tensor, share: float, draws: _Draws) -> Tensor:
     """Other saturation, contrast and brightness for each sample. (N, 3, H, W) RGB in 0..1."""
-    factors = draws.uniform(1 - share, 1 + share, (3, len(x)))
+    factors = draws.random.uniform(1 - share, 1 + share, (3, draws.count))[:, draws.part]
     saturation, contrast, brightness = torch.from_numpy(factors).to(torch.float32)
     x = adjust_saturation_with_gray_subtraction(x, saturation)
     x = adjust_contrast_with_mean_subtraction(x, contrast)
@@ -222,13 +250,13 @@ def _recoloured(x: Tensor, share: float, draws: np.random.Generator) -> Tensor:
 
 
 def _warped(
-    x: Tensor, y: Tensor, scales: tuple[float, float], draws: np.random.Generator
+    x: Tensor, y: Tensor, scales: tuple[float, float], draws: _Draws
 ) -> tuple[Tensor, Tensor]:
     """A random scale and window, flipped or not, of the same size. (N, 3, H, W) and (N, H, W).
 
     Images bilinear, with 0 beyond the border; labels nearest, with IGNORED.
     """
-    matrices = _windows((x.shape[2], x.shape[3]), len(x), scales, draws)
+    matrices = _windows((x.shape[2], x.shape[3]), draws.count, scales, draws.random)[draws.part]
     warped = warp_affine(x, matrices, x.shape[2:], mode="bilinear", padding_mode="zeros")
     # 0 is what lies beyond the border, so classes are counted from 1.
     counted = (y + 1).clamp(min=0).to(torch.float32)[:, None]

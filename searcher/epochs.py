@@ -1,4 +1,8 @@
-"""The road that a search and a training share: epochs of steps, saved, interrupted and resumed."""
+"""The road that a search and a training share: epochs of steps, saved, interrupted and resumed.
+
+Where several processes share a search all take this road together: they stop after the same step,
+and the first one alone writes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,8 @@ from searcher.checkpoint import (
     save_checkpoint,
 )
 from searcher.device import Device, describe_device
-from searcher.monitor import Monitor, Record, truncate_metrics
+from searcher.monitor import Monitor, Record, Silence, truncate_metrics
+from searcher.processes import Processes
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -42,7 +47,7 @@ class EpochRun(ABC, Generic[Batches]):
     """For the progress: "searching"."""
 
     def __init__(self, fabric: Fabric, out: Path, *, epochs: int, steps_of_an_epoch: int) -> None:
-        self.fabric, self.out = fabric, out
+        self.fabric, self.out, self.processes = fabric, out, Processes(fabric)
         self.epochs, self.steps_of_an_epoch = epochs, steps_of_an_epoch
         self.epoch, self.step, self.seconds = 0, 0, 0.0
 
@@ -85,7 +90,10 @@ class EpochRun(ABC, Generic[Batches]):
 
     def begin(self, *, resume: bool, restart: bool) -> None:
         """Make the folder ready, and stand at the start or where the checkpoint stands."""
-        if prepare(self.out, self.kind, resume=resume, restart=restart):
+        going_on = self.processes.by_first(
+            lambda: prepare(self.out, self.kind, resume=resume, restart=restart)
+        )
+        if self.processes.any(bool(going_on)):
             content = load_checkpoint(self.out / CHECKPOINT, self.schema)
             check_same_options(content["options"], self.identity(), self.out / CHECKPOINT)
             self.epoch, self.step, self.seconds = (content[x] for x in ("epoch", "step", "seconds"))
@@ -93,10 +101,13 @@ class EpochRun(ABC, Generic[Batches]):
             restore_random_state(content["random"])
         else:
             self.save()
-        truncate_metrics(self.out, self.epoch)
+        self.processes.by_first(lambda: truncate_metrics(self.out, self.epoch))
 
     def save(self) -> None:
-        """The checkpoint, whole or not at all."""
+        """The checkpoint, whole or not at all; whoever does not write it waits."""
+        self.processes.by_first(self._save)
+
+    def _save(self) -> None:
         content = {
             "schema": self.schema,
             "options": self.identity(),
@@ -121,20 +132,24 @@ class EpochRun(ABC, Generic[Batches]):
                         self.take(batches)
                         self.step += 1
                         monitor.advance()
-                        if interrupted.asked:
+                        if self.processes.any(interrupted.asked):
                             self.save()
                             raise KeyboardInterrupt(self._how_to_go_on())
                     monitor.epoch(self.end_epoch())
                     self.save()
-                    if interrupted.asked and self.epoch < self.epochs:
+                    if self.processes.any(interrupted.asked) and self.epoch < self.epochs:
                         raise KeyboardInterrupt(self._how_to_go_on())
 
     def _left_of_the_epoch(self) -> Iterator[Batches]:
         """Batches that were not done before an interruption."""
         done = self.step - self.epoch * self.steps_of_an_epoch
-        return islice(self.batches(), done, self.steps_of_an_epoch)
+        left = islice(self.batches(), done, self.steps_of_an_epoch)
+        while (batches := self.processes.agreed(lambda: next(left, None))) is not None:
+            yield batches
 
-    def _monitor(self, *, quiet: bool) -> Monitor:
+    def _monitor(self, *, quiet: bool) -> Monitor | Silence:
+        if not self.processes.writes:
+            return Silence()
         return Monitor(
             self.out,
             self.doing,
@@ -145,7 +160,7 @@ class EpochRun(ABC, Generic[Batches]):
         )
 
     def _introduction(self, device: Device) -> str:
-        chosen = describe_device(self.fabric.device)
+        chosen = describe_device(self.fabric.device, self.processes.size)
         where = f"{chosen}, chosen by --device auto" if device == "auto" else chosen
         begun = f"going on after step {self.step}, " if self.step else ""
         return f"{begun}{self.describe()}, on {where}"

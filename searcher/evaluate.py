@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,11 +77,11 @@ def evaluate(module: nn.Module, batches: Batches, classes: int, task: Task) -> E
 
 def _measure(module: nn.Module, batches: Batches, classes: int, task: Task) -> Evaluation:
     device = next(module.parameters()).device
-    accuracy = MulticlassAccuracy(classes, average="micro", ignore_index=IGNORED).to(device)
+    # Of several processes one measures alone, and must not wait for the others.
+    alone: dict[str, Any] = {"ignore_index": IGNORED, "sync_on_compute": False}
+    accuracy = MulticlassAccuracy(classes, average="micro", **alone).to(device)
     # A class that occurs nowhere shall be NaN, or it would count as 0 among the classes' own.
-    ious = MulticlassJaccardIndex(
-        classes, average=None, ignore_index=IGNORED, zero_division=math.nan
-    ).to(device)
+    ious = MulticlassJaccardIndex(classes, average=None, zero_division=math.nan, **alone).to(device)
     loss, losses, count = loss_for(task), torch.zeros((), device=device), 0
     for batch in batches.epoch(0):
         labels = batch.labels.to(device)

@@ -12,8 +12,9 @@ from datac.datasets.dataset import Dataset, Sample
 from datac.datasets.preprocess import published_preprocessing
 from datac.documents.network import Network
 from datac.errors import BadInput
-from searcher.augment import Augmentation, Batches
-from searcher.child import CHANNELS_LAST_FROM
+from datac.torchrun import Place
+from searcher.augment import Augmentation, Batches, Share
+from searcher.child import CHANNELS_LAST_FROM, SMALLEST_BATCH
 from searcher.recipes import SearchRecipe
 
 STREAM = 1 << 32
@@ -55,7 +56,24 @@ class Splits:
     steps: int
 
 
-def split_in_halves(dataset: Dataset, network: Network, recipe: SearchRecipe, seed: int) -> Splits:
+WHOLE = Share()
+
+
+def share_of_batches(batch_size: int, place: Place) -> Share:
+    """What one process takes of every batch. BadInput where it cannot be divided evenly."""
+    fewest = SMALLEST_BATCH * place.size
+    if place.size > 1 and (batch_size % place.size or batch_size < fewest):
+        raise BadInput(
+            f"--batch-size {batch_size} is shared by {place.size} processes, each of which needs "
+            f"the same number of samples, {SMALLEST_BATCH} or more; give a multiple of "
+            f"{place.size} from {fewest} on, or start fewer processes"
+        )
+    return Share(place.rank, place.size)
+
+
+def split_in_halves(
+    dataset: Dataset, network: Network, recipe: SearchRecipe, seed: int, share: Share = WHOLE
+) -> Splits:
     """A random half each, the same for the same seed; what is odd goes to the weights.
 
     Loads a batch of each, so that damaged data is refused before anything is written.
@@ -71,12 +89,16 @@ def split_in_halves(dataset: Dataset, network: Network, recipe: SearchRecipe, se
         )
     order = np.random.default_rng(seed).permutation(len(train))
     first, second = sorted(order[half:].tolist()), sorted(order[:half].tolist())
-    weights = _batches(Part(train, tuple(first)), dataset, network, recipe, seed)
-    architecture = _batches(Part(train, tuple(second)), dataset, network, recipe, seed + STREAM)
+    weights, architecture = (
+        _batches(Part(train, tuple(half)), dataset, network, recipe, stream, share=share)
+        for half, stream in ((first, seed), (second, seed + STREAM))
+    )
     return _splits(weights, architecture, dataset, network, recipe)
 
 
-def keep_whole(dataset: Dataset, network: Network, recipe: SearchRecipe, seed: int) -> Splits:
+def keep_whole(
+    dataset: Dataset, network: Network, recipe: SearchRecipe, seed: int, share: Share = WHOLE
+) -> Splits:
     """All of the training data for the weights. Loads a batch of each split, too."""
     count = len(dataset.splits["train"])
     if count < recipe.batch_size:
@@ -85,7 +107,7 @@ def keep_whole(dataset: Dataset, network: Network, recipe: SearchRecipe, seed: i
             f"{recipe.batch_size}; give a --batch-size of {count} or less"
         )
     part = Part(dataset.splits["train"], tuple(range(count)))
-    weights = _batches(part, dataset, network, recipe, seed)
+    weights = _batches(part, dataset, network, recipe, seed, share=share)
     return _splits(weights, None, dataset, network, recipe)
 
 
@@ -123,6 +145,7 @@ def _batches(
     seed: int,
     *,
     augment: bool = True,
+    share: Share = WHOLE,
 ) -> Batches:
     return Batches(
         part,
@@ -136,4 +159,5 @@ def _batches(
         classes=network.classes,
         augmentation=Augmentation(),
         channels_last=network.channels >= CHANNELS_LAST_FROM,
+        share=share,
     )

@@ -107,6 +107,25 @@ class Monitor:
         self._writer.flush()
 
 
+class Silence:
+    """The monitor of a process that leaves talking and writing to another one."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def say(self, sentence: str) -> None:
+        """Nothing."""
+
+    def advance(self) -> None:
+        """Nothing."""
+
+    def epoch(self, record: Record) -> None:
+        """Nothing."""
+
+
 def truncate_metrics(folder: Path, epochs: int | None) -> int:
     """Keep the lines of the first `epochs` epochs, or all; how many there are now.
 

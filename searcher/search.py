@@ -22,6 +22,7 @@ from datac.documents.search_result import Option, SearchResult
 from datac.documents.search_space import SearchSpace
 from datac.errors import BadInput
 from datac.output_folder import check_replaceable
+from datac.torchrun import own_place
 from searcher.alternate import Alternation, Setting
 from searcher.augment import Batch
 from searcher.bounds import Limits
@@ -32,10 +33,11 @@ from searcher.device import Device, cpu_threads, describe_device, fabric_on
 from searcher.epochs import EpochRun
 from searcher.evaluate import evaluate
 from searcher.gap import SearchEnd, measure_gap
-from searcher.halves import Splits, keep_whole, split_in_halves
+from searcher.halves import Splits, keep_whole, share_of_batches, split_in_halves
 from searcher.method_options import MethodOptions
 from searcher.methods import METHODS, Method
 from searcher.outcome import Outcome, write_outcome
+from searcher.processes import launched
 from searcher.recipes import SearchRecipe
 from searcher.search_record import SearchRecord
 from searcher.supernet import FixedCode, code_of
@@ -121,16 +123,24 @@ def search(
     `copy_to` gets a copy of the genotype. Ctrl-C ends the step, saves, and raises a
     KeyboardInterrupt that says how to go on. Raises BadInput and PlatformMissing before
     anything is written.
+
+    Under torchrun all processes call it alike; each takes its share of every batch, and the first
+    one writes and measures.
     """
     check_replaceable(out, "run")
-    with cpu_threads(options.recipe.threads):
-        fabric = fabric_on(device, options.recipe.precision)
+    place, recipe = own_place(), options.recipe
+    share = share_of_batches(recipe.batch_size, place)
+    fabric = fabric_on(device, recipe.precision, place)
+    with cpu_threads(recipe.threads), launched(fabric) as processes:
         divide = split_in_halves if options.method.level_chosen == "alternating" else keep_whole
-        splits = divide(dataset, options.network, options.recipe, options.seed)
+        splits = processes.agreed(
+            lambda: divide(dataset, options.network, recipe, options.seed, share)
+        )
         run = _Search(dataset, options, splits, fabric, out)
         run.begin(resume=resume, restart=restart)
         run.optimise(device, quiet=quiet)
-        return write_outcome(run.outcome(), out, copy_to)
+        found = run.outcome()
+        return processes.by_first(lambda: write_outcome(found, out, copy_to)) or found.result()
 
 
 @dataclass
@@ -200,14 +210,18 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
             "network": network.model_dump_json(),
             "child": self.child.model_dump_json(),
             **options.limits.identity(),
+            # Batch norms see a process's share of the batch, so the number of shares counts.
+            "processes": self.processes.size,
             **{f"recipe {key}": value for key, value in recipe.items()},
         }
 
     def describe(self) -> str:
         """What it does, for the first line."""
+        count = self.processes.size
+        shared = f" shared by {count} processes" if count > 1 else ""
         return (
             f"searching on {self.dataset.name} ({self.dataset.task}): {self.epochs} epochs of "
-            f"{self.splits.steps} steps, batches of {self.splits.weights.batch_size}"
+            f"{self.splits.steps} steps, batches of {self.splits.weights.batch_size}{shared}"
         )
 
     # ---- the optimisation ----------------------------------------------------------------
@@ -223,6 +237,7 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
     def take(self, batches: tuple[Batch, Batch | None]) -> None:
         """Where the warm-up is over, an architecture step and a weight step, or one for both."""
         begun = time.monotonic()
+        self.processes.vary(self.options.seed, self.step)
         for_weights, for_architecture = batches
         learns = self.step >= self.setting.warm_up
         if learns and for_architecture is None:
@@ -241,6 +256,7 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
     def end_epoch(self) -> SearchRecord:
         """Derive, validate, and begin a new tally."""
         begun = time.monotonic()
+        self.processes.check_same(self.alternation.learners(), f"after epoch {self.epoch + 1}")
         losses = [self.tally.architecture_loss, self.tally.weight_loss]
         architecture_loss, weight_loss = (float(loss) / self.splits.steps for loss in losses)
         if not torch.isfinite(torch.tensor([architecture_loss, weight_loss])).all():
@@ -251,7 +267,8 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
         learns = self.step > self.setting.warm_up
         derived = self._derive()
         # While the supernet warms up the derived code is chance; one that was drawn stands.
-        self.metrics = self._validate(derived) if learns or not self.method.learns else {}
+        if learns or not self.method.learns:
+            self.metrics = self.processes.by_first(lambda: self._validate(derived)) or {}
         self.epoch += 1
         self.tally.seconds += time.monotonic() - begun
         self.seconds += self.tally.seconds
@@ -329,7 +346,7 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
         options, derived = self.options, self._derive()
         unbounded = self.method.derive(self.alternation.logits)
         with self.interruptible():
-            gap = self._gap(derived)
+            gap = self.processes.by_first(lambda: self._gap(derived))
         return Outcome(
             dataset=self.dataset,
             network=self.child,
@@ -342,7 +359,7 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
             epochs=self.epoch,
             steps=self.step,
             seconds=self.seconds,
-            device=describe_device(self.fabric.device),
+            device=describe_device(self.fabric.device, self.processes.size),
             metrics=self.metrics,
             bounds=self.constraint.results(self.alternation.logits, derived, unbounded, self.child),
             gap=gap,

@@ -16,7 +16,10 @@ import click
 
 from datac import __version__
 from datac.cli.failures import explain
+from datac.cli.together import is_said_by_another
+from datac.errors import BadInput
 from datac.exit_codes import ExitCode
+from datac.torchrun import own_place
 
 COMMANDS = {
     "search": "datac.cli.search:search",
@@ -31,6 +34,9 @@ COMMANDS = {
     "doctor": "datac.cli.doctor:doctor",
 }
 """Every command and where it stands, in the order in which a user meets them."""
+
+SHARED = ("search",)
+"""Those that torchrun may start in several processes; each of the others would do its work anew."""
 
 
 def _debug_option() -> click.Option:
@@ -77,8 +83,14 @@ def root(context: click.Context) -> None:
       datac search
       datac compile genotype.json --target onnx
     """  # noqa: D301 - \b is click's mark for lines that it must not join
-    if context.invoked_subcommand is None:
+    command, processes = context.invoked_subcommand, own_place().size
+    if command is None:
         click.echo(context.get_help())
+    elif processes > 1 and command not in SHARED:
+        raise BadInput(
+            f"datac {command} does not share its work between {processes} processes, only "
+            f"{' and '.join(SHARED)} does; start it without torchrun"
+        )
 
 
 def run(arguments: Sequence[str]) -> ExitCode:
@@ -93,7 +105,8 @@ def run(arguments: Sequence[str]) -> ExitCode:
         if "--debug" in arguments:
             traceback.print_exc()
         code, sentence = explain(error, next((a for a in arguments if a in COMMANDS), None))
-        click.echo(f"datac: {sentence}", err=True)
+        if not is_said_by_another(error, code):
+            click.echo(f"datac: {sentence}", err=True)
         _save_output()
     return code
 

@@ -24,6 +24,7 @@ from datac.cli.options import (
 )
 from datac.errors import BadInput
 from datac.output_folder import check_writable_file
+from datac.torchrun import own_place
 
 if TYPE_CHECKING:
     from datac.datasets.dataset import Dataset
@@ -175,7 +176,8 @@ def search(out: Path, run_options: RunOptions, **values: Any) -> None:
         restart=run_options.restart,
         copy_to=COPY,
     )
-    _print(result, out)
+    if own_place().rank == 0:
+        _print(result, out)
 
 
 @dataclass(frozen=True)
