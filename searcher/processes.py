@@ -131,13 +131,12 @@ class Processes:
 @contextmanager
 def launched(fabric: Fabric) -> Iterator[Processes]:
     """The processes, connected while the block lasts."""
-    quiet = logging.getLogger("lightning.fabric")
-    level = quiet.level
-    quiet.setLevel(logging.WARNING)  # each process would announce itself
+    level = logging.root.manager.disable
+    logging.disable(logging.INFO)  # each process would announce itself
     try:
         fabric.launch()
     finally:
-        quiet.setLevel(level)
+        logging.disable(level)
     processes = Processes(fabric)
     try:
         yield processes

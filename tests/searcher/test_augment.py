@@ -12,7 +12,7 @@ from datac.datasets.dataset import Sample
 from datac.datasets.preprocess import CENTRED, IMAGENET, preprocess
 from datac.errors import BadInput
 from searcher import augment
-from searcher.augment import IGNORED, Augmentation, Batches
+from searcher.augment import IGNORED, Augmentation, Batches, Share
 
 VOID = 11
 
@@ -209,3 +209,15 @@ def test_damaged_data_is_refused_in_its_own_words():
 def test_a_label_outside_the_classes_is_refused():
     with pytest.raises(BadInput, match="label 3 is outside the 3 classes"):
         list(batches_of(segmentation(), classes=3).epoch(0))
+
+
+@pytest.mark.parametrize("task", ["segmentation", "classification"])
+def test_the_shares_of_a_batch_make_up_the_batch(task):
+    """What becomes of a sample does not depend on how many processes there are."""
+    given = {"batch_size": 4, "augmentation": Augmentation(cutout=8)}
+    whole = next(both(task, **given).epoch(3))
+    shares = [next(both(task, **given, share=Share(rank, 2)).epoch(3)) for rank in range(2)]
+    assert [len(share.labels) for share in shares] == [2, 2]
+    assert torch.equal(torch.cat([share.labels for share in shares]), whole.labels)
+    images = torch.cat([share.images for share in shares])
+    torch.testing.assert_close(images, whole.images, rtol=0, atol=1e-6)

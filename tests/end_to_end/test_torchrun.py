@@ -1,0 +1,150 @@
+"""`torchrun -m datac search` as a user starts it: two processes, one set of files and sentences."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from datac.cli import run
+from datac.exit_codes import ExitCode
+
+EPOCHS, TIMEOUT_S = 4, 240
+SEARCH = [
+    *("search", "--task", "segmentation", "--device", "cpu", "--precision", "bf16"),
+    *("--channels", "2", "--cells", "3", "--head-channels", "4", "--crop", "16"),
+    *("--batch-size", "32", "--epochs", str(EPOCHS)),
+]
+"""The segmentation head has dropout, which each process draws for itself."""
+
+
+def start(folder: Path, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return subprocess.Popen(
+        [*torchrun, "--nproc-per-node", "2", "-m", "datac", *arguments],
+        cwd=folder,
+        env={**environment, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """(exit code, standard output, standard error)."""
+    try:
+        output, errors = process.communicate(timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # torchrun ends those that it started
+        process.communicate(timeout=60)
+        raise
+    return process.returncode, output, errors
+
+
+def started(folder: Path, arguments: Sequence[str]) -> tuple[int, str, str]:
+    return ended(start(folder, arguments))
+
+
+def sentences(errors: str) -> list[str]:
+    return [line for line in errors.splitlines() if line.startswith("datac:")]
+
+
+def lines(folder: Path) -> list[dict[str, object]]:
+    records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+
+def wait_for_epochs(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+    metrics = folder / "metrics.jsonl"
+    deadline = time.monotonic() + TIMEOUT_S
+    while not metrics.is_file() or len(metrics.read_text().splitlines()) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def last_child(process: subprocess.Popen[str]) -> int:
+    """The process of the highest number that torchrun has started."""
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    )
+    pairs = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
+    return max(child for child, parent in pairs if parent == process.pid)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which a run was made that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("straight")
+    code, output, errors = started(folder, SEARCH)
+    assert code == 0, errors
+    assert output.count("Genotype(") == output.count("wrote run/genotype.json") == 1
+    assert errors.count("batches of 32 shared by 2 processes, on 2 x cpu (1 thread)") == 1
+    assert errors.count(f"epoch {EPOCHS}/{EPOCHS}") == 1
+    return folder
+
+
+def test_one_process_writes(straight: Path) -> None:
+    run_folder = straight / "run"
+    assert (straight / "genotype.json").read_bytes() == (run_folder / "genotype.json").read_bytes()
+    assert [record["epoch"] for record in lines(run_folder)] == [1, 2, 3, 4]
+    assert len(list((run_folder / "tensorboard").iterdir())) == 1
+    result = json.loads((run_folder / "search_result.json").read_text())
+    assert result["device"] == "2 x cpu (1 thread)"
+    assert 0 <= result["metrics"]["miou"] <= 1
+    assert sorted(path.name for path in straight.iterdir()) == ["genotype.json", "run"]
+
+
+def test_interrupted_and_killed_it_goes_on_bit_for_bit(
+    straight: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    process = start(tmp_path, SEARCH)
+    wait_for_epochs(tmp_path / "run", 1, process)
+    process.send_signal(signal.SIGINT)  # torchrun passes it on to both
+    code, _, errors = ended(process)
+    assert code != 0
+    assert len(sentences(errors)) == 1
+    assert "saved in run; the same command with --resume goes on" in sentences(errors)[0]
+
+    monkeypatch.chdir(tmp_path)
+    assert run([*SEARCH, "--resume"]) == ExitCode.BAD_INPUT
+    assert "was made with processes 2, not 1" in capsys.readouterr().err
+
+    process = start(tmp_path, [*SEARCH, "--resume"])
+    wait_for_epochs(tmp_path / "run", 3, process)
+    os.kill(last_child(process), signal.SIGKILL)
+    assert ended(process)[0] != 0
+    assert not (tmp_path / "run" / "genotype.json").exists()
+
+    code, _, errors = started(tmp_path, [*SEARCH, "--resume"])
+    assert code == 0, errors
+    assert lines(tmp_path / "run") == lines(straight / "run")
+    for name in ("genotype.json", "supernet.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (straight / "run" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([*SEARCH, "--batch-size", "7"], "--batch-size 7 is shared by 2 processes"),
+        ([*SEARCH, "--resume"], "there is nothing to resume"),  # found by the first process alone
+        (["train", "x.json", "--data", "shapes"], "datac train does not share its work between 2"),
+    ],
+)
+def test_what_is_refused_is_said_once(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    code, output, errors = started(tmp_path, arguments)
+    assert code != 0
+    assert output == ""
+    assert [sentence in each for each in sentences(errors)] == [True]
+    codes = [line.split()[2] for line in errors.splitlines() if line.strip().startswith("exitcode")]
+    assert codes == ["2", "2"]
+    assert list(tmp_path.iterdir()) == []
