@@ -67,12 +67,15 @@ class Alternation:
 
     The logits and the generator stay on the host: what a step runs is known without waiting for
     the device. Only the end of an architecture step waits, for the gradient of the logits.
-    constraint: what bounds add to that gradient.
+    constraint: what bounds add to that gradient; None where there are none.
     """
 
-    def __init__(self, setting: Setting, fabric: Fabric, constraint: Constraint) -> None:
+    def __init__(
+        self, setting: Setting, fabric: Fabric, constraint: Constraint | None = None
+    ) -> None:
         recipe = setting.recipe
-        self.setting, self.fabric, self.constraint = setting, fabric, constraint
+        self.setting, self.fabric = setting, fabric
+        self.constraint = constraint or Constraint((), setting.method.layout, draws=1, steps=1)
         self.processes = Processes(fabric)
         torch.manual_seed(setting.seed)  # initial weights, and dropout in the head
         self.generator = torch.Generator().manual_seed(setting.seed)
@@ -108,7 +111,7 @@ class Alternation:
         mixtures = self.setting.method.for_architecture(self.logits, self.generator, tau, device)
         logits = list(self.logits.values())
         with frozen(self.supernet):
-            loss = self._loss(batch, mixtures)
+            loss = self.loss_of(batch, mixtures)
             total = self._regularised(loss, mixtures)
             # A code of the normal cells that reads no reduction cell leaves their logits out.
             gradients = torch.autograd.grad(
@@ -130,7 +133,7 @@ class Alternation:
         device = self.fabric.device
         mixtures = self.setting.method.for_weights(self.logits, self.generator, tau, device)
         self.weight_optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(batch, mixtures)
+        loss = self.loss_of(batch, mixtures)
         self.fabric.backward(loss)
         self.processes.average([*_gradients(self.supernet.parameters()), loss])
         self._move_weights(step)
@@ -148,7 +151,7 @@ class Alternation:
         self.weight_optimizer.zero_grad(set_to_none=True)
         for values in self.logits.values():
             values.grad = torch.zeros_like(values)
-        loss = self._loss(batch, mixtures)
+        loss = self.loss_of(batch, mixtures)
         with batch_statistics(self.supernet):
             self.fabric.backward(self._regularised(loss, mixtures))
         self.processes.average([*_gradients(self.learners()), loss])
@@ -174,7 +177,8 @@ class Alternation:
         torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), recipe.clip_norm)
         self.weight_optimizer.step()
 
-    def _loss(self, batch: Batch, mixtures: Mapping[CellKind, Mixture]) -> Tensor:
+    def loss_of(self, batch: Batch, mixtures: Mapping[CellKind, Mixture]) -> Tensor:
+        """Of what the mixtures compute on a batch, ()."""
         images = batch.images.to(self.fabric.device, non_blocking=True)
         labels = batch.labels.to(self.fabric.device, non_blocking=True)
         with self.fabric.autocast():

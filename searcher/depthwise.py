@@ -24,10 +24,6 @@ WIDEST = 3
 """Columns of a kernel whose weight gradient oneDNN keeps in registers."""
 
 
-ON_CPU = ("cpu", "meta")
-"""Tensors without bytes go the way of the CPU's, whose memory they foretell."""
-
-
 class DepthwiseConv2d(nn.Conv2d):
     """`nn.Conv2d` of one channel a group, with an odd kernel and the padding that keeps a size.
 
@@ -45,7 +41,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 def _is_plain_cpu(x: Tensor) -> bool:
-    return x.device.type in ON_CPU and not torch.is_autocast_enabled("cpu")
+    return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
 class _Depthwise(torch.autograd.Function):

@@ -125,7 +125,8 @@ class EpochRun(ABC, Generic[Batches]):
         Ctrl-C ends the step, saves, and raises a KeyboardInterrupt that says how to go on.
         """
         with self._monitor(quiet=quiet) as monitor:
-            monitor.say(self._introduction(device))
+            if not quiet:
+                monitor.say(self._introduction(device))
             while self.epoch < self.epochs:
                 with interruption() as interrupted:
                     for batches in self._left_of_the_epoch():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from compiler.ops import BatchNorm, Conv, Op
-from searcher.depthwise import ON_CPU, DepthwiseConv2d
+from searcher.depthwise import DepthwiseConv2d
 
 
 def fast_module(op: Op) -> Callable[..., Any]:
@@ -51,7 +51,7 @@ class PointwiseConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, K, H, W)."""
-        if x.device.type in ON_CPU and x.is_contiguous(memory_format=torch.channels_last):
+        if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
             rows = functional.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1))
             return rows.permute(0, 3, 1, 2)
         return torch.conv2d(x, self.weight)

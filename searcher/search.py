@@ -34,6 +34,7 @@ from searcher.epochs import EpochRun
 from searcher.evaluate import evaluate
 from searcher.gap import SearchEnd, measure_gap
 from searcher.halves import Splits, keep_whole, share_of_batches, split_in_halves
+from searcher.memory import step_bytes
 from searcher.method_options import MethodOptions
 from searcher.methods import METHODS, Method
 from searcher.outcome import Outcome, write_outcome
@@ -221,8 +222,14 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
         shared = f" shared by {count} processes" if count > 1 else ""
         return (
             f"searching on {self.dataset.name} ({self.dataset.task}): {self.epochs} epochs of "
-            f"{self.splits.steps} steps, batches of {self.splits.weights.batch_size}{shared}"
+            f"{self.splits.steps} steps, batches of {self.splits.weights.batch_size}{shared}, "
+            f"about {self._memory() / 1e6:,.0f} MB of tensors"
         )
+
+    def _memory(self) -> int:
+        """What a step will hold in this process, in bytes."""
+        share = self.splits.weights.batch_size // self.processes.size
+        return step_bytes(self.alternation, self.setting.network.input, share)
 
     # ---- the optimisation ----------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -120,8 +120,6 @@ class _Probed(torch.autograd.Function):
 
 def _autocast_of(device: str) -> AbstractContextManager[object]:
     """The precision of the forward pass, for what the backward pass runs of it."""
-    if not torch.amp.is_autocast_available(device):
-        return nullcontext()
     dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
     return torch.autocast(device, dtype, enabled=enabled)
 

@@ -1,0 +1,279 @@
+"""A search step as the authors of DATA run it against datac's: time, memory, work.
+
+    python benchmarks/search_step.py
+    python benchmarks/search_step.py --draws 4 --granularity node --repeats 9 --json step.json
+
+A step is an architecture step and a weight step on one mini-batch each, without data loading. The
+rounds go over all variants in an order drawn anew, and ratios are taken within a round, so that
+what slows the machine slows both sides of a ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # the checkout that this file stands in
+
+import torch
+from dense_supernet import DenseSupernet
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from compiler.candidates import SEARCH_SPACE
+from compiler.torch_module import stock_module
+from datac.documents.network import Network
+from searcher.fast_modules import fast_module
+from searcher.memory import peak_bytes
+from searcher.method_options import MethodOptions
+from searcher.methods.data import Data
+from searcher.supernet import Supernet, frozen
+
+CHANNELS_LAST, CONTIGUOUS = torch.channels_last, torch.contiguous_format
+VIEWS = ("view", "permute", "as_strided", "detach", "t.", "select", "expand", "unsqueeze", "slice")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a step is run.
+
+    dense: every operation, with a graph. last: channels last in memory. spare: no weight gradients
+    in the architecture step. fast: datac's own modules.
+    """
+
+    dense: bool
+    last: bool
+    spare: bool
+    fast: bool
+
+
+VARIANTS = {
+    "dense": Variant(dense=True, last=False, spare=False, fast=False),
+    "dense_channels_last": Variant(dense=True, last=True, spare=False, fast=False),
+    "dense_best": Variant(dense=True, last=True, spare=True, fast=True),
+    "sparse_contiguous": Variant(dense=False, last=False, spare=True, fast=False),
+    "sparse_stock": Variant(dense=False, last=True, spare=True, fast=False),
+    "sparse": Variant(dense=False, last=True, spare=True, fast=True),
+}
+
+
+class Step:
+    """One variant with its own weights, logits and batch; all from the same seeds."""
+
+    def __init__(self, variant: Variant, method: Data, network: Network, batch: int) -> None:
+        self.variant, self.method = variant, method
+        torch.manual_seed(0)
+        build = fast_module if variant.fast else stock_module
+        layout = CHANNELS_LAST if variant.last else CONTIGUOUS
+        supernet = Supernet(network, method.layout, build=build).train()
+        self.supernet = supernet.to(memory_format=layout)  # type: ignore[call-overload]
+        self.run = DenseSupernet(supernet) if variant.dense else supernet
+        self.generator = torch.Generator().manual_seed(1)
+        self.logits = method.initial_logits(self.generator)
+        self.images = torch.randn(batch, *network.input).contiguous(memory_format=layout)
+        self.labels = torch.randint(0, network.classes, (batch,))
+        self.optimizer = torch.optim.SGD(
+            supernet.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4
+        )
+        self.cpu = torch.device("cpu")
+
+    def loss(self, codes: Any) -> Tensor:
+        """Of one draw."""
+        if self.variant.dense:
+            codes = {kind: mixture.weights for kind, mixture in codes.items()}
+        return nn.functional.cross_entropy(self.run(self.images, codes), self.labels)
+
+    def draw(self) -> Any:
+        """With the gradient of the logits."""
+        return self.method.for_architecture(self.logits, self.generator, 1.0, self.cpu)
+
+    def architecture(self) -> None:
+        """The gradient of the logits."""
+        if self.variant.spare:
+            with frozen(self.supernet):
+                torch.autograd.grad(
+                    self.loss(self.draw()), list(self.logits.values()), allow_unused=True
+                )
+        else:
+            self.loss(self.draw()).backward()
+
+    def weights(self) -> None:
+        """Move the weights."""
+        codes = self.draw() if self.variant.dense else self.drawn_weights()
+        self.optimizer.zero_grad()
+        self.loss(codes).backward()
+        nn.utils.clip_grad_norm_(self.supernet.parameters(), 5.0)
+        self.optimizer.step()
+
+    def drawn_weights(self) -> Any:
+        """A code without gradient."""
+        return self.method.for_weights(self.logits, self.generator, 1.0, self.cpu)
+
+    def step(self) -> None:
+        """Both."""
+        self.architecture()
+        self.weights()
+
+    def held(self) -> list[Tensor]:
+        """What stays from step to step."""
+        state = [*self.supernet.parameters(), *self.supernet.buffers(), self.images, self.labels]
+        return [*state, *(s["momentum_buffer"] for s in self.optimizer.state.values() if s)]
+
+
+# ---- what is measured ---------------------------------------------------------------------------
+
+
+class Launches(TorchDispatchMode):
+    """Operator calls that are no views: what would be kernel launches on a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run and count."""
+        self.count += not any(name in str(func) for name in VIEWS)
+        return func(*args, **(kwargs or {}))
+
+
+def work_of(step: Step) -> dict[str, float]:
+    """Of one step, counted: peak bytes, floating-point operations, launches, saved bytes."""
+    step.step()  # momentum exists from now on
+    step.optimizer.zero_grad()
+    memory = peak_bytes(step.step, step.held())
+    with FlopCounterMode(display=False) as flops:
+        step.step()
+    with Launches() as launches:
+        step.step()
+    saved: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage._cdata] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = step.loss(step.draw() if step.variant.dense else step.drawn_weights())
+    del loss
+    return {
+        "peak_bytes": memory,
+        "flops": flops.get_total_flops(),
+        "launches": launches.count,
+        "saved_bytes": sum(saved.values()),
+    }
+
+
+def time_steps(steps: dict[str, Step], repeats: int) -> dict[str, list[float]]:
+    """Variant → seconds of a step, one a round."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    order, shuffle = list(steps), random.Random(0)
+    for step in steps.values():
+        step.step()
+    for done in range(repeats):
+        shuffle.shuffle(order)
+        print(f"round {done + 1} of {repeats}", file=sys.stderr, flush=True)
+        for name in order:
+            begin = time.perf_counter()
+            steps[name].step()
+            seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """First, median, third."""
+    if len(values) < 2:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+def rows_of(
+    network: Network, granularity: str, draws: int, names: Sequence[str], options: Any
+) -> list[dict[str, Any]]:
+    """One row a variant."""
+    asked = MethodOptions("data", granularity=granularity, draws=draws)  # type: ignore[arg-type]
+    method = asked.make(SEARCH_SPACE, 4, "sum", network)
+
+    def make(name: str) -> Step:
+        return Step(VARIANTS[name], method, network, options.batch)  # type: ignore[arg-type]
+
+    seconds = time_steps({name: make(name) for name in names}, options.repeats)
+    work = {name: work_of(make(name)) for name in names}
+    rows = []
+    for name in names:
+        ratios = [a / b for a, b in zip(seconds["dense"], seconds[name], strict=True)]
+        low, middle, high = quartiles(ratios)
+        rows.append(
+            {
+                "variant": name,
+                "granularity": granularity,
+                "M": draws,
+                "time_ratio": middle,
+                "time_ratio_quartiles": [low, high],
+                "memory_ratio": work["dense"]["peak_bytes"] / work[name]["peak_bytes"],
+                "seconds": statistics.median(seconds[name]),
+                **work[name],
+                **asdict(VARIANTS[name]),
+            }
+        )
+    return rows
+
+
+def table_of(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown."""
+    head = "| granularity | M | variant | time | memory | peak MB | GFLOP | launches | saved MB |"
+    lines = [head, "|---|---|---|---|---|---|---|---|---|"]
+    for row in rows:
+        low, high = row["time_ratio_quartiles"]
+        lines.append(
+            f"| {row['granularity']} | {row['M']} | {row['variant']} | {row['time_ratio']:.2f} "
+            f"({low:.2f}-{high:.2f}) | {row['memory_ratio']:.2f} | {row['peak_bytes'] / 1e6:.0f} | "
+            f"{row['flops'] / 1e9:.1f} | {row['launches']} | {row['saved_bytes'] / 1e6:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--draws", type=int, nargs="+", default=[1, 4, 7], metavar="M")
+    parser.add_argument("--granularity", nargs="+", default=["edge", "node"])
+    parser.add_argument("--variant", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--channels", type=int, default=16)
+    parser.add_argument("--cells", type=int, default=8)
+    parser.add_argument("--input", type=int, default=32, help="height and width")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    network = Network(
+        skeleton="cifar",
+        channels=options.channels,
+        cells=options.cells,
+        classes=10,
+        input=(3, options.input, options.input),
+    )
+    names = ["dense", *(name for name in options.variant if name != "dense")]
+    rows: list[dict[str, Any]] = []
+    for granularity in options.granularity:
+        for draws in options.draws:
+            rows += rows_of(network, granularity, draws, names, options)
+    print(table_of(rows))
+    if options.json:
+        options.json.write_text(json.dumps({"threads": options.threads, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
