@@ -48,9 +48,19 @@ def test_healthy_runs_stay_well_within_the_gate(tmp_path):
     assert "the gate accepts 3" in done.stdout
 
 
-def test_a_search_step_is_measured_in_every_way(tmp_path):
-    small = ("--channels", "8", "--cells", "3", "--input", "12", "--batch", "4", "--repeats", "1")
-    run("search_step.py", *small, "--draws", "2", "--granularity", "node", folder=tmp_path)
+def test_a_search_step_is_measured_beside_the_dense_one(tmp_path):
+    small = ("--channels", "8", "--cells", "3", "--input", "8", "--batch", "2", "--repeats", "1")
+    run(
+        "search_step.py",
+        *small,
+        "--variant",
+        "sparse",
+        "--draws",
+        "2",
+        "--granularity",
+        "node",
+        folder=tmp_path,
+    )
     rows = {row["variant"]: row for row in json.loads((tmp_path / "out.json").read_text())["rows"]}
     dense, sparse = rows["dense"], rows["sparse"]
     assert dense["time_ratio"] == dense["memory_ratio"] == 1

@@ -73,11 +73,11 @@ def test_the_estimate_is_what_the_profiler_sees():
     batch = Batch(images.contiguous(memory_format=layout), torch.arange(SAMPLES) % 10)
     for step in range(3):  # momentum fills up
         alternation.weight_step(batch, step)
-    seen = mean(seen_by_the_profiler(alternation, batch, step) for step in range(3, 7))
+    seen = mean(seen_by_the_profiler(alternation, batch, step) for step in range(3, 6))
     assert estimate == pytest.approx(seen, rel=0.2)
 
 
-@pytest.mark.parametrize("method", ["data", "darts", "random"])
+@pytest.mark.parametrize("method", ["data", "random"])
 def test_an_estimate_changes_nothing(method: str):
     alternation = alternation_of(8, 3, method)
     alternation.logits["normal"].grad = None
