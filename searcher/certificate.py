@@ -93,6 +93,11 @@ def _choices(course: Course, draws: int) -> dict[CellKind, tuple[Choice, ...]]:
     tables = {kind: softmax(logits[-1], course.layout) for kind, logits in course.logits.items()}
     derived = derive(tables, course.layout, draws, course.result.genotype.aggregation)
     if derived.cells != course.result.genotype.cells:
+        if course.result.bounds:
+            raise BadInput(
+                "the genotype of this run is the most probable one within its bounds, not of all; "
+                "datac derive certifies a choice among all"
+            )
         raise BadInput(
             "the last logits of metrics.jsonl lead to another genotype than that of "
             "search_result.json; the two are not of one search, so search again"

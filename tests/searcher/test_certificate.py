@@ -347,6 +347,17 @@ def test_files_of_two_searches(clear):
     assert "lead to another genotype than that of search_result.json" in refused(clear)
 
 
+def test_a_genotype_that_bounds_changed(clear):
+    path = clear / "search_result.json"
+    content = json.loads(path.read_text())
+    bound = {"quantity": "multiply_adds", "bound": 9, "child": 8, "unbounded": 12}
+    content["bounds"] = [bound | {"expected": 9, "multiplier": 1}]
+    node = content["genotype"]["cells"]["normal"]["nodes"][0]
+    node["paths"] = [{"operation": "skip_connect", "input": 0}]
+    path.write_text(json.dumps(content))
+    assert "the most probable one within its bounds, not of all" in refused(clear)
+
+
 @pytest.mark.parametrize("method", ["darts", "random"])
 def test_a_method_that_derives_by_another_rule(tmp_path, method):
     logits = {kind: straight(layout_of(), SEP) for kind in KINDS}
