@@ -183,7 +183,7 @@ def accumulate(made: Alternation, step: int) -> float:
     for rank in range(2):
         made.generator.set_state(drawn)
         mixtures = draw(made.logits, made.generator, tau, torch.device("cpu"))
-        loss = made._loss(part(step, 0, Share(rank, 2)), mixtures)
+        loss = made.loss_of(part(step, 0, Share(rank, 2)), mixtures)
         total = made._regularised(loss, mixtures) if learn_logits else loss
         (total / 2).backward()
         losses.append(float(loss.detach()))
@@ -203,7 +203,7 @@ def logit_gradients(made: Alternation, step: int) -> None:
         mixtures = made.setting.method.for_architecture(
             made.logits, made.generator, tau, torch.device("cpu")
         )
-        loss = made._loss(part(step, 1, Share(rank, 2)), mixtures)
+        loss = made.loss_of(part(step, 1, Share(rank, 2)), mixtures)
         (made._regularised(loss, mixtures) / 2).backward()
     for values in made.logits.values():  # of a kind that was not read, there is none
         values.grad = torch.zeros_like(values) if values.grad is None else values.grad
