@@ -125,7 +125,7 @@ class EpochRun(ABC, Generic[Batches]):
         Ctrl-C ends the step, saves, and raises a KeyboardInterrupt that says how to go on.
         """
         with self._monitor(quiet=quiet) as monitor:
-            if not quiet:
+            if not quiet and self.processes.writes:
                 monitor.say(self._introduction(device))
             while self.epoch < self.epochs:
                 with interruption() as interrupted:
