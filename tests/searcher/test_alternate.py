@@ -1,6 +1,5 @@
 """The joint step: one loss, from which logits and weights learn what they would learn apart."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import lightning
@@ -26,12 +25,7 @@ BATCH = Batch(
 NAMES = ["data", "darts", "snas", "gdas"]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def alternation(name: str, *, aggregation: Any = "sum", **asked: Any) -> Alternation:

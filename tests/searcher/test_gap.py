@@ -40,12 +40,7 @@ SEGMENTATION = Network(
 WITHOUT_POOLS = tuple(name for name in SEARCH_SPACE if "pool" not in name)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The supernet against the compiler's child, against the formula of its gradient, and its rules."""
 
 import re
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -41,12 +40,7 @@ SEGMENTATION = Network(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def supernet_of(
