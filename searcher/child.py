@@ -77,4 +77,6 @@ def optimiser_of(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     kernels = [weight for weight in module.parameters() if weight.dim() > 1]
     others = [weight for weight in module.parameters() if weight.dim() <= 1]
     groups: list[dict[str, Any]] = [{"params": kernels}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(
+        groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )

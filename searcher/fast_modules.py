@@ -1,6 +1,6 @@
-"""The modules that a supernet runs: the compiler's own, with less work on the CPU.
+"""The modules that a supernet and a child in training run: less work on the CPU.
 
-Weights and values are those of `Op.to_torch`; the order of additions may differ.
+Weights and values are those of `Op.to_torch`; in training the order of additions may differ.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compiler.ops import BatchNorm, Conv, Op
+from compiler.ops import BatchNorm, Conv, Op, ResizeLike
 from searcher.depthwise import DepthwiseConv2d
+from searcher.resize import SeparableResize
 
 
 def fast_module(op: Op) -> Callable[..., Any]:
@@ -30,6 +31,8 @@ def fast_module(op: Op) -> Callable[..., Any]:
             return PointwiseConv2d(**_arguments(op))
     if isinstance(op, BatchNorm):
         return LeanBatchNorm2d(op.channels, eps=op.epsilon, affine=op.affine)
+    if isinstance(op, ResizeLike):
+        return SeparableResize(op)
     return op.to_torch()
 
 
@@ -47,11 +50,12 @@ def _arguments(op: Conv) -> dict[str, Any]:
 
 
 class PointwiseConv2d(nn.Conv2d):
-    """A 1x1 convolution as a matrix product where channels lie last in memory."""
+    """In training, a 1x1 convolution as a matrix product where channels lie last in memory."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, K, H, W)."""
-        if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        if self.training and last and x.device.type == "cpu":
             rows = functional.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1))
             return rows.permute(0, 3, 1, 2)
         return torch.conv2d(x, self.weight)

@@ -29,6 +29,7 @@ from searcher.child import SMALLEST_BATCH, batches_of, laid_out, optimiser_of
 from searcher.device import Device, describe_device, fabric_on
 from searcher.epochs import EpochRun
 from searcher.evaluate import Evaluation, evaluate, loss_for, main_output
+from searcher.fast_modules import fast_module
 from searcher.outcome import versions
 from searcher.start import Start, start_from
 from searcher.train_recipes import Recipe, RecipeName
@@ -133,7 +134,8 @@ class _Training(EpochRun[Batch]):
         self.validation = batches_of(dataset, network, self.recipe, options.seed, training=False)
         self.names = tuple(lower(genotype, network).weight_specs())
         torch.manual_seed(options.seed)
-        child = laid_out(GraphModule(lower(genotype, network, training=True)), network)
+        graph = lower(genotype, network, training=True)
+        child = laid_out(GraphModule(graph, fast_module), network)
         start.apply(child)
         self.module, self.optimiser = fabric.setup(child, optimiser_of(child, self.recipe))
         self.loss = loss_for(network.task, label_smoothing=self.recipe.label_smoothing)
