@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
+from compiler.ops import Concat
+from compiler.torch_module import stock_module
 from datac.documents.genotype import CellKind
 from datac.documents.search_space import NONE
+from searcher.fast_modules import fast_module
 from searcher.supernet import Supernet
 
 Weights = Mapping[CellKind, Tensor]
@@ -24,11 +26,12 @@ Weights = Mapping[CellKind, Tensor]
 
 
 class DenseSupernet(nn.Module):
-    """A supernet's own operations, run as the authors run theirs."""
+    """A supernet's own operations, run as the authors run theirs. `fast`: gradients kept dense."""
 
-    def __init__(self, supernet: Supernet) -> None:
+    def __init__(self, supernet: Supernet, *, fast: bool = False) -> None:
         super().__init__()
         self.supernet = supernet
+        self.concatenate = fast_module(Concat()) if fast else stock_module(Concat())
 
     def forward(self, x: Tensor, weights: Weights) -> Tensor:
         """(N, 3, H, W) → logits."""
@@ -40,7 +43,7 @@ class DenseSupernet(nn.Module):
             values = [inputs["input0"], inputs["input1"]]
             for number in cell.nodes:
                 values.append(self._node(cell, number, values, weights[cell.plan.kind]))
-            states = states[1], torch.cat(values[2:], 1)
+            states = states[1], self.concatenate(*values[2:])
         logits: Tensor = supernet.head(states[1], x)
         return logits
 

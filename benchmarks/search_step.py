@@ -77,7 +77,7 @@ class Step:
         layout = CHANNELS_LAST if variant.last else CONTIGUOUS
         supernet = Supernet(network, method.layout, build=build).train()
         self.supernet = supernet.to(memory_format=layout)  # type: ignore[call-overload]
-        self.run = DenseSupernet(supernet) if variant.dense else supernet
+        self.run = DenseSupernet(supernet, fast=variant.fast) if variant.dense else supernet
         self.generator = torch.Generator().manual_seed(1)
         self.logits = method.initial_logits(self.generator)
         self.images = torch.randn(batch, *network.input).contiguous(memory_format=layout)
@@ -174,18 +174,20 @@ def work_of(step: Step) -> dict[str, float]:
 
 
 def time_steps(steps: dict[str, Step], repeats: int) -> dict[str, list[float]]:
-    """Variant → seconds of a step, one a round."""
+    """Variant → seconds of a step, one a round; of the processor where there is one thread."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     order, shuffle = list(steps), random.Random(0)
+    # Of one thread, processor time is what is left of wall time on a machine without company.
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     for step in steps.values():
         step.step()
     for done in range(repeats):
         shuffle.shuffle(order)
         print(f"round {done + 1} of {repeats}", file=sys.stderr, flush=True)
         for name in order:
-            begin = time.perf_counter()
+            begin = clock()
             steps[name].step()
-            seconds[name].append(time.perf_counter() - begin)
+            seconds[name].append(clock() - begin)
     return seconds
 
 

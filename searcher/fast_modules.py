@@ -12,27 +12,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compiler.ops import BatchNorm, Conv, Op, ResizeLike
+from compiler.ops import BatchNorm, Concat, Conv, Op, ResizeLike, Shift
 from searcher.depthwise import DepthwiseConv2d
+from searcher.layouts import concatenate, every, shift
 from searcher.resize import SeparableResize
 
 
 def fast_module(op: Op) -> Callable[..., Any]:
     """What computes an operation."""
-    if isinstance(op, Conv) and not op.bias:
-        square = op.kernel[0] == op.kernel[1] and op.dilation[0] == op.dilation[1]
-        same = square and all(
-            p == d * (k // 2) and k % 2
-            for p, d, k in zip(op.padding, op.dilation, op.kernel, strict=True)
-        )
-        if op.groups == op.in_channels == op.out_channels and same:
-            return DepthwiseConv2d(**_arguments(op))
-        if op.kernel == op.stride == (1, 1) and op.groups == 1 and op.padding == (0, 0):
-            return PointwiseConv2d(**_arguments(op))
-    if isinstance(op, BatchNorm):
-        return LeanBatchNorm2d(op.channels, eps=op.epsilon, affine=op.affine)
-    if isinstance(op, ResizeLike):
-        return SeparableResize(op)
+    match op:
+        case Conv(bias=False):
+            return _convolution(op)
+        case BatchNorm():
+            return LeanBatchNorm2d(op.channels, eps=op.epsilon, affine=op.affine)
+        case ResizeLike():
+            return SeparableResize(op)
+        case Concat():
+            return concatenate
+        case Shift():
+            return shift
+        case _:
+            return op.to_torch()
+
+
+def _convolution(op: Conv) -> Callable[..., Any]:
+    square = all(pair[0] == pair[1] for pair in (op.kernel, op.stride, op.dilation))
+    same = all(
+        p == d * (k // 2) and k % 2
+        for p, d, k in zip(op.padding, op.dilation, op.kernel, strict=True)
+    )
+    if square and same and op.groups == op.in_channels == op.out_channels:
+        return DepthwiseConv2d(**_arguments(op))
+    if square and same and op.groups == 1 and op.kernel == (1, 1):
+        return PointwiseConv2d(**_arguments(op))
     return op.to_torch()
 
 
@@ -53,12 +65,13 @@ class PointwiseConv2d(nn.Conv2d):
     """In training, a 1x1 convolution as a matrix product where channels lie last in memory."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) → (N, K, H, W)."""
+        """(N, C, H, W) → (N, K, ceil(H / stride), ceil(W / stride))."""
         last = x.is_contiguous(memory_format=torch.channels_last)
         if self.training and last and x.device.type == "cpu":
-            rows = functional.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1))
+            read = x if self.stride == (1, 1) else every(x, self.stride[0])
+            rows = functional.linear(read.permute(0, 2, 3, 1), self.weight.flatten(1))
             return rows.permute(0, 3, 1, 2)
-        return torch.conv2d(x, self.weight)
+        return torch.conv2d(x, self.weight, None, self.stride)
 
 
 class LeanBatchNorm2d(nn.BatchNorm2d):

@@ -31,6 +31,7 @@ from datac.documents.network import Network
 from searcher.candidate import SearchCandidate
 from searcher.fast_modules import fast_module
 from searcher.gumbel import Column, Layout
+from searcher.layouts import concatenate
 from searcher.parts import TwoTypes, head_graph, output_types, preprocess_graph, stem_graph
 from searcher.unselected import Probe, SharedOutputs, scales_of, with_gradient_of
 
@@ -139,7 +140,7 @@ class _Cell(nn.Module):
         values = _Values((inputs["input0"], inputs["input1"]))
         for number in self.nodes:
             values.by_number[number] = self.nodes[number](values, jobs[number])
-        return torch.cat([values.by_number[number] for number in self.nodes], 1)
+        return concatenate(*(values.by_number[number] for number in self.nodes))
 
 
 class _Values:

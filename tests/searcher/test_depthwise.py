@@ -60,8 +60,10 @@ def test_depthwise(kernel, stride, dilation, size, channels, layout) -> None:
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_pointwise_and_batch_norm(layout) -> None:
     x = torch.randn(3, 6, 5, 4, dtype=torch.float64).contiguous(memory_format=layout)
+    wide = torch.randn(3, 8, 5, 4, dtype=torch.float64).contiguous(memory_format=layout)
     assert isinstance(fast_module(Conv(6, 4)), PointwiseConv2d)
     assert_same(Conv(6, 4), x)
+    assert_same(Conv(8, 4, stride=(2, 2)), wide)
     assert_same(BatchNorm(6, affine=False), x)
 
 
@@ -71,7 +73,7 @@ def test_pointwise_and_batch_norm(layout) -> None:
         Conv(4, 4, (3, 3), (1, 1), (0, 0), groups=4),  # no padding
         Conv(4, 4, (3, 5), (1, 1), (1, 2), groups=4),  # not square
         Conv(4, 8, (3, 3), (1, 1), (1, 1), groups=4),  # two channels of each
-        Conv(4, 4, (1, 1), (2, 2)),
+        Conv(4, 4, (1, 1), (2, 1)),
         Conv(4, 4, bias=True),
     ],
     ids=str,
