@@ -11,7 +11,7 @@ the mean over them, then all move alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,6 +23,7 @@ from datac.documents.network import Network
 from searcher.augment import Batch
 from searcher.child import laid_out
 from searcher.constraint import Constraint
+from searcher.divergence import Watch
 from searcher.evaluate import loss_for
 from searcher.gumbel import temperature
 from searcher.methods import Level, Method, Mixtures
@@ -67,14 +68,19 @@ class Alternation:
 
     The logits and the generator stay on the host: what a step runs is known without waiting for
     the device. Only the end of an architecture step waits, for the gradient of the logits.
-    constraint: what bounds add to that gradient; None where there are none.
+    constraint: what bounds add to that gradient; None where there are none. watch: sees every loss
+    and gradient before anything moves by it.
     """
 
     def __init__(
-        self, setting: Setting, fabric: Fabric, constraint: Constraint | None = None
+        self,
+        setting: Setting,
+        fabric: Fabric,
+        constraint: Constraint | None = None,
+        watch: Watch | None = None,
     ) -> None:
         recipe = setting.recipe
-        self.setting, self.fabric = setting, fabric
+        self.setting, self.fabric, self.watch = setting, fabric, watch or Watch()
         self.constraint = constraint or Constraint((), setting.method.layout, draws=1, steps=1)
         self.processes = Processes(fabric)
         torch.manual_seed(setting.seed)  # initial weights, and dropout in the head
@@ -97,9 +103,13 @@ class Alternation:
             weight_decay=recipe.architecture_decay,
         )
 
-    def learners(self) -> list[Tensor]:
-        """All that moves: the weights and the logits."""
-        return [*self.supernet.parameters(), *self.logits.values()]
+    def learners(self) -> dict[str, Tensor]:
+        """All that moves, by name: the weights and the logits."""
+        return {**dict(self.supernet.named_parameters()), **self.named_logits()}
+
+    def named_logits(self) -> dict[str, Tensor]:
+        """Those of each kind of cell, by a name for a sentence."""
+        return {f"a logit of the {kind} cell": values for kind, values in self.logits.items()}
 
     def architecture_step(self, batch: Batch, step: int) -> Tensor:
         """Move the logits. Returns the loss, detached.
@@ -118,6 +128,7 @@ class Alternation:
                 total, logits, allow_unused=True, materialize_grads=True
             )
         self.processes.average([*gradients, loss])
+        self._look_at_logits(step, loss, gradients)
         pushed = self.constraint.add_to(gradients, self.logits)
         for values, gradient in zip(logits, pushed, strict=True):
             values.grad = gradient
@@ -136,7 +147,7 @@ class Alternation:
         loss = self.loss_of(batch, mixtures)
         self.fabric.backward(loss)
         self.processes.average([*_gradients(self.supernet.parameters()), loss])
-        self._move_weights(step)
+        self._move_weights(step, loss)
         return loss.detach(), {kind: mixture.selected for kind, mixture in mixtures.items()}
 
     def joint_step(self, batch: Batch, step: int) -> tuple[Tensor, dict[CellKind, Tensor]]:
@@ -154,12 +165,14 @@ class Alternation:
         loss = self.loss_of(batch, mixtures)
         with batch_statistics(self.supernet):
             self.fabric.backward(self._regularised(loss, mixtures))
-        self.processes.average([*_gradients(self.learners()), loss])
+        self.processes.average([*_gradients(self.learners().values()), loss])
         logits = list(self.logits.values())
-        pushed = self.constraint.add_to([cast("Tensor", v.grad) for v in logits], self.logits)
+        gradients = [cast("Tensor", values.grad) for values in logits]
+        self._look_at_logits(step, loss, gradients)
+        pushed = self.constraint.add_to(gradients, self.logits)
         for values, gradient in zip(logits, pushed, strict=True):
             values.grad = gradient
-        self._move_weights(step)
+        self._move_weights(step, loss)
         self.architecture_optimizer.step()
         return loss.detach(), {kind: mixture.selected for kind, mixture in mixtures.items()}
 
@@ -168,13 +181,17 @@ class Alternation:
         added = self.setting.method.regulariser(self.logits, mixtures)
         return loss if added is None else loss + added.to(loss.device)
 
-    def _move_weights(self, step: int) -> None:
+    def _look_at_logits(self, step: int, loss: Tensor, gradients: Sequence[Tensor]) -> None:
+        self.watch.look(step, "logits", loss, torch.nn.utils.get_total_norm(gradients))
+
+    def _move_weights(self, step: int, loss: Tensor) -> None:
         recipe = self.setting.recipe
         for group in self.weight_optimizer.param_groups:
             group["lr"] = cosine(
                 recipe.weight_rate, recipe.last_weight_rate, step, self.setting.steps
             )
-        torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), recipe.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), recipe.clip_norm)
+        self.watch.look(step, "weights", loss, norm)
         self.weight_optimizer.step()
 
     def loss_of(self, batch: Batch, mixtures: Mapping[CellKind, Mixture]) -> Tensor:

@@ -157,6 +157,13 @@ def probabilities(logits: Tensor, mask: Tensor) -> Tensor:
     return logits.masked_fill(~mask, -math.inf).softmax(dim=-1)
 
 
+def entropy(p: Tensor, mask: Tensor) -> float:
+    """Mean over the groups, as a share of that of a uniform distribution; 0 of a single column."""
+    each = torch.special.entr(p).sum(dim=-1)
+    uniform = mask.sum(dim=-1).double().log()
+    return float((each / uniform.clamp(min=torch.finfo(uniform.dtype).tiny)).mean())
+
+
 def draw(p: Tensor, draws: int, generator: torch.Generator) -> Codes:
     """Draw M one-hot samples of every group by the Gumbel-max trick, on the host.
 

@@ -33,6 +33,7 @@ from searcher.device import Device, cpu_threads, describe_device, fabric_on
 from searcher.epochs import EpochRun
 from searcher.evaluate import evaluate
 from searcher.gap import SearchEnd, measure_gap
+from searcher.gumbel import entropy
 from searcher.halves import Splits, keep_whole, share_of_batches, split_in_halves
 from searcher.memory import step_bytes
 from searcher.method_options import MethodOptions
@@ -166,7 +167,7 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
         self, dataset: Dataset, options: SearchOptions, splits: Splits, fabric: Fabric, out: Path
     ) -> None:
         self.recipe = options.recipe
-        super().__init__(fabric, out, epochs=self.recipe.epochs, steps_of_an_epoch=splits.steps)
+        super().__init__(fabric, out, dataset.name, self.recipe, splits.steps)
         self.dataset, self.options, self.splits = dataset, options, splits
         self.method = options.make_method()
         network = prepared_network(options.network, dataset)
@@ -192,7 +193,7 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
             self.setting.architecture_steps,
             self.method.scores,
         )
-        self.alternation = Alternation(self.setting, fabric, self.constraint)
+        self.alternation = Alternation(self.setting, fabric, self.constraint, self.watch)
         self.metrics: dict[str, float] = {}
         self.tally = self._new_tally()
 
@@ -260,17 +261,24 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
             self.tally.selected[kind] += code
         self.tally.seconds += time.monotonic() - begun
 
+    def images(self, batches: tuple[Batch, Batch | None]) -> list[Tensor]:
+        """Of the weights' batch and of the architecture's."""
+        return [batch.images for batch in batches if batch is not None]
+
+    def learners(self) -> dict[str, Tensor]:
+        """The weights of the supernet, and the logits."""
+        return self.alternation.learners()
+
+    def logits(self) -> dict[str, Tensor]:
+        """Those that the probabilities are made of."""
+        return self.alternation.named_logits()
+
     def end_epoch(self) -> SearchRecord:
         """Derive, validate, and begin a new tally."""
         begun = time.monotonic()
-        self.processes.check_same(self.alternation.learners(), f"after epoch {self.epoch + 1}")
+        self.processes.check_same(self.learners().values(), f"after epoch {self.epoch + 1}")
         losses = [self.tally.architecture_loss, self.tally.weight_loss]
         architecture_loss, weight_loss = (float(loss) / self.splits.steps for loss in losses)
-        if not torch.isfinite(torch.tensor([architecture_loss, weight_loss])).all():
-            raise BadInput(
-                f"the loss is no longer finite in epoch {self.epoch + 1}: the images or labels "
-                "may be damaged, or the network too deep for its size; try another --seed"
-            )
         learns = self.step > self.setting.warm_up
         derived = self._derive()
         # While the supernet warms up the derived code is chance; one that was drawn stands.
@@ -290,7 +298,7 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
             validation=self.metrics or None,
             temperature=self.setting.temperature(self.step - 1),
             entropy={
-                kind: _entropy(self.method.p(values.detach().double()), self.method.layout.mask)
+                kind: entropy(self.method.p(values.detach().double()), self.method.layout.mask)
                 for kind, values in logits.items()
             },
             paths={
@@ -387,10 +395,3 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
             temperature,
         )
         return measure_gap(end, self.splits.validation, self.options.seed)
-
-
-def _entropy(p: Tensor, mask: Tensor) -> float:
-    """Mean over the groups, as a share of that of a uniform distribution; 0 of a single column."""
-    entropy = torch.special.entr(p).sum(dim=-1)
-    uniform = mask.sum(dim=-1).double().log()
-    return float((entropy / uniform.clamp(min=torch.finfo(uniform.dtype).tiny)).mean())

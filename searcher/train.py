@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -105,7 +104,7 @@ def train(
 class _Tally:
     """What an epoch adds up; it is in the checkpoint, since an epoch may be interrupted."""
 
-    loss: float = 0.0
+    loss: Tensor
     seconds: float = 0.0
 
 
@@ -126,9 +125,7 @@ class _Training(EpochRun[Batch]):
     ) -> None:
         self.options, self.recipe, self.start = options, options.recipe, start
         self.training = batches_of(dataset, network, self.recipe, options.seed, training=True)
-        super().__init__(
-            fabric, out, epochs=self.recipe.epochs, steps_of_an_epoch=len(self.training)
-        )
+        super().__init__(fabric, out, dataset.name, self.recipe, len(self.training))
         self.genotype = genotype.model_copy(update={"network": network})
         self.dataset, self.network = dataset, network
         self.validation = batches_of(dataset, network, self.recipe, options.seed, training=False)
@@ -140,7 +137,7 @@ class _Training(EpochRun[Batch]):
         self.module, self.optimiser = fabric.setup(child, optimiser_of(child, self.recipe))
         self.loss = loss_for(network.task, label_smoothing=self.recipe.label_smoothing)
         self.drops = [each for each in child.modules() if isinstance(each, DropPathModule)]
-        self.tally = _Tally()
+        self.tally = self._new_tally()
         self.best: Score | None = None
         self.last: Score | None = None
 
@@ -180,20 +177,26 @@ class _Training(EpochRun[Batch]):
             drop.rate = self.recipe.drop_path_at(self.epoch)
         batch = Batch(self.fabric.to_device(batch.images), self.fabric.to_device(batch.labels))
         loss = self._loss(self.module(batch.images), batch.labels)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise BadInput(self._diverged())
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(
+        norm = self.fabric.clip_gradients(
             self.module,
             self.optimiser,
             max_norm=self.recipe.clip_norm,
             error_if_nonfinite=False,
         )
+        self.watch.look(self.step, "weights", loss, cast("Tensor", norm))
         self.optimiser.step()
-        self.tally.loss += value
+        self.tally.loss += loss.detach()
         self.tally.seconds += time.monotonic() - begun
+
+    def images(self, batches: Batch) -> list[Tensor]:
+        """Of the one batch."""
+        return [batches.images]
+
+    def learners(self) -> dict[str, Tensor]:
+        """The weights of the child."""
+        return dict(self.module.module.named_parameters())
 
     def _loss(self, outputs: Tensor | dict[str, Tensor], labels: Tensor) -> Tensor:
         loss = self.loss(main_output(outputs), labels)
@@ -217,20 +220,17 @@ class _Training(EpochRun[Batch]):
         record = TrainRecord(
             step=self.step,
             seconds=self.tally.seconds,
-            loss=self.tally.loss / len(self.training),
+            loss=float(self.tally.loss) / len(self.training),
             rate=self.recipe.rate_at(self.step - 1, self.steps),
             score=self.last,
             best=improved,
         )
-        self.tally = _Tally()
+        self.tally = self._new_tally()
         return record
 
-    def _diverged(self) -> str:
-        return (
-            f"the loss is no longer finite at step {self.step + 1}, in epoch {self.epoch + 1}; "
-            f"{self.out / CHECKPOINT} holds the state after epoch {self.epoch}; --restart with a "
-            f"--learning-rate below {self.recipe.learning_rate:g}"
-        )
+    def _new_tally(self) -> _Tally:
+        # In float64, as precise as a sum on the host, which would wait for every step.
+        return _Tally(torch.zeros((), dtype=torch.float64, device=self.fabric.device))
 
     # ---- saving --------------------------------------------------------------------------
 
@@ -251,7 +251,9 @@ class _Training(EpochRun[Batch]):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """What `state` gave."""
-        self.tally = _Tally(**state["tally"])
+        self.tally = self._new_tally()
+        self.tally.loss += state["tally"]["loss"]
+        self.tally.seconds = state["tally"]["seconds"]
         self.best, self.last = (
             None if state[x] is None else Score(**state[x]) for x in ("best", "last")
         )

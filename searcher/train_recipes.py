@@ -43,6 +43,11 @@ class Recipe:
     augmentation: Augmentation = AS_PUBLISHED
     precision: Precision = "32-true"
 
+    @property
+    def gentler(self) -> str:
+        """The option that may help where a training diverges."""
+        return f"a --learning-rate below {self.learning_rate:g}"
+
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate of a step, counted from 0, of a training of `steps`."""
         rising = self.warm_up * steps

@@ -24,11 +24,12 @@ SEARCH = [
 """The segmentation head has dropout, which each process draws for itself."""
 
 
-def start(folder: Path, arguments: Sequence[str]) -> subprocess.Popen[str]:
+def start(folder: Path, arguments: Sequence[str], *program: str) -> subprocess.Popen[str]:
+    """program: a file, for datac itself."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     return subprocess.Popen(
-        [*torchrun, "--nproc-per-node", "2", "-m", "datac", *arguments],
+        [*torchrun, "--nproc-per-node", "2", *(program or ("-m", "datac")), *arguments],
         cwd=folder,
         env={**environment, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -48,12 +49,17 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, output, errors
 
 
-def started(folder: Path, arguments: Sequence[str]) -> tuple[int, str, str]:
-    return ended(start(folder, arguments))
+def started(folder: Path, arguments: Sequence[str], *program: str) -> tuple[int, str, str]:
+    return ended(start(folder, arguments, *program))
 
 
 def sentences(errors: str) -> list[str]:
     return [line for line in errors.splitlines() if line.startswith("datac:")]
+
+
+def exit_codes(errors: str) -> list[str]:
+    """Those in torchrun's report."""
+    return [line.split()[2] for line in errors.splitlines() if line.strip().startswith("exitcode")]
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
@@ -134,6 +140,38 @@ def test_interrupted_and_killed_it_goes_on_bit_for_bit(
         assert (tmp_path / "run" / name).read_bytes() == (straight / "run" / name).read_bytes()
 
 
+DAMAGED = """
+import math, os, sys
+from datac.cli import run
+from searcher.search import _Search
+
+take = _Search.take
+
+def damaged(self, batches):
+    if self.step == 10 and os.environ["RANK"] == "1":
+        batches[0].images[0] = math.nan
+    take(self, batches)
+
+_Search.take = damaged
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def test_they_stop_at_one_step_where_one_alone_has_seen_a_damaged_image(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(DAMAGED)
+    code, _, errors = started(tmp_path, SEARCH, "program.py")
+    assert code != 0
+    assert [
+        "the loss is nan at step 11, in epoch 2: shapes gave images that are not finite; "
+        "run/checkpoint.pt still holds step 8" in sentence
+        for sentence in sentences(errors)
+    ] == [True]
+    assert exit_codes(errors) == ["2", "2"]
+    code, _, errors = started(tmp_path, [*SEARCH, "--resume"])
+    assert code == 0, errors
+    assert [record["epoch"] for record in lines(tmp_path / "run")] == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -147,6 +185,5 @@ def test_what_is_refused_is_said_once(tmp_path: Path, arguments: list[str], sent
     assert code != 0
     assert output == ""
     assert [sentence in each for each in sentences(errors)] == [True]
-    codes = [line.split()[2] for line in errors.splitlines() if line.strip().startswith("exitcode")]
-    assert codes == ["2", "2"]
+    assert exit_codes(errors) == ["2", "2"]
     assert list(tmp_path.iterdir()) == []

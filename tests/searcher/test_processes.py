@@ -80,7 +80,7 @@ def take_steps(case: str, place: Place) -> tuple[dict[str, Tensor], list[float]]
             made.architecture_step(part(step, 1, share), step)
             loss, _ = made.weight_step(part(step, 0, share), step)
         losses.append(float(loss))
-    made.processes.check_same(made.learners(), "now")
+    made.processes.check_same(made.learners().values(), "now")
     return state_of(made), losses
 
 
@@ -187,7 +187,7 @@ def accumulate(made: Alternation, step: int) -> float:
         total = made._regularised(loss, mixtures) if learn_logits else loss
         (total / 2).backward()
         losses.append(float(loss.detach()))
-    made._move_weights(step)
+    made._move_weights(step, torch.zeros(()))
     if learn_logits:
         made.architecture_optimizer.step()
     return sum(losses) / 2

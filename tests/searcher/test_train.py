@@ -320,18 +320,6 @@ def test_two_starts_are_one_too_many(classifier, tmp_path):
 # ---------------------------------------------------------------- what it refuses
 
 
-def test_a_loss_that_is_not_finite_stops_and_says_where(tmp_path, monkeypatch):
-    real = train_module._Training._loss
-
-    def diverges(run, outputs, labels):
-        return real(run, outputs, labels) * (torch.nan if run.step == 2 else 1)
-
-    monkeypatch.setattr(train_module._Training, "_loss", diverges)
-    with pytest.raises(BadInput, match=r"at step 3, in epoch 2; .*checkpoint\.pt holds.*epoch 1"):
-        trained(tmp_path / "child")
-    assert state_of(tmp_path / "child") == ("child", False)
-
-
 def test_a_foreign_folder_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(BadInput, match="was not written by datac"):
