@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from datac import __version__
 from datac.errors import BadInput
 from datac.output_folder import write_beside
 
@@ -25,14 +26,18 @@ Option = str | int | float | bool | None
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Tensors and plain values only; beside the old file, then renamed over it."""
+    """Tensors and plain values only, and our version; beside the old file, then renamed over it."""
     buffer = io.BytesIO()
-    torch.save(dict(content), buffer)
+    torch.save({**content, "datac": __version__}, buffer)
     write_beside(path, buffer.getvalue())
 
 
 def load_checkpoint(path: Path, schema: str) -> dict[str, Any]:
-    """The content, on the host. BadInput where the file is missing, damaged or another's."""
+    """The content, on the host. BadInput where the file is missing, damaged or another's.
+
+    Another version's is refused even where it could be read: its steps may not be ours, and what
+    is resumed must be the run that was interrupted.
+    """
     if not path.is_file():
         raise BadInput(f"{path}: there is no checkpoint; give --restart instead of --resume")
     try:
@@ -41,9 +46,20 @@ def load_checkpoint(path: Path, schema: str) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise BadInput(f"{path}: not a whole checkpoint; give --restart to begin anew") from error
-    if not isinstance(content, dict) or content.get("schema") != schema:
+    if not isinstance(content, dict) or not _is_of_kind(content.get("schema"), schema):
         raise BadInput(f"{path}: not a checkpoint of {schema}; give --restart to begin anew")
+    version = content.get("datac", "of an unknown version")
+    if content["schema"] != schema or version != __version__:
+        raise BadInput(
+            f"{path} was made by datac {version} ({content['schema']}), this is {__version__} "
+            f"({schema}); resume with the version that began, or give --restart to begin anew"
+        )
     return content
+
+
+def _is_of_kind(found: object, schema: str) -> bool:
+    """Whether it is the schema but for its version."""
+    return isinstance(found, str) and found.rpartition("/")[0] == schema.rpartition("/")[0]
 
 
 def check_same_options(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from datac import __version__
 from datac.errors import BadInput
 from searcher.checkpoint import (
     check_same_options,
@@ -67,6 +68,24 @@ def test_another_kind_of_checkpoint_is_refused(tmp_path: Path) -> None:
         load_checkpoint(path, "datac.other/1")
     with pytest.raises(BadInput, match="there is no checkpoint"):
         load_checkpoint(tmp_path / "none.pt", SCHEMA)
+
+
+def test_another_version_of_the_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, content(1.0))
+    sentence = rf"made by datac {__version__} \({SCHEMA}\), this is .*_checkpoint/2.*--restart"
+    with pytest.raises(BadInput, match=sentence):
+        load_checkpoint(path, "datac.test_checkpoint/2")
+
+
+@pytest.mark.parametrize("version", ["0.0.1", None])
+def test_a_checkpoint_of_another_datac_is_refused(tmp_path: Path, version: str | None) -> None:
+    path = tmp_path / "checkpoint.pt"
+    written = {**content(1.0), **({} if version is None else {"datac": version})}
+    torch.save(written, path)
+    made = version or "of an unknown version"
+    with pytest.raises(BadInput, match=f"made by datac {made} .*, this is {__version__} "):
+        load_checkpoint(path, SCHEMA)
 
 
 @pytest.mark.parametrize(
