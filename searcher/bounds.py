@@ -10,7 +10,7 @@ from compiler.lower import lower
 from datac.documents.genotype import Cell, CellKind, Genotype
 from datac.documents.latency_table import LatencyTable
 from datac.documents.network import Network
-from datac.documents.search_result import Quantity
+from datac.documents.search_result import ROUNDING, Quantity
 from datac.documents.search_space import SearchSpace
 from datac.errors import BadInput
 from searcher.path_costs import PathCosts, counted_costs, timed_costs
@@ -19,9 +19,6 @@ LARGEST = 1e18
 """Of a bound: far beyond any network, and short of what a float cannot hold."""
 
 LONGEST_SHOWN = 24
-
-ROUNDING = 1e-12
-"""Relative; sums of milliseconds in another order differ by less."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datac.documents.genotype import CellKind, Path
-from searcher.bounds import ROUNDING, Bound
+from datac.documents.search_result import ROUNDING
+from searcher.bounds import Bound
 from searcher.derive import TIE, Choice, Derived, child_probabilities, first_and_second
 from searcher.gumbel import Column, Layout, one_more
 

@@ -29,7 +29,7 @@ from datac.torchrun import own_place
 if TYPE_CHECKING:
     from datac.datasets.dataset import Dataset
     from datac.documents.network import Network
-    from datac.documents.search_result import BoundResult, Option, SearchResult
+    from datac.documents.search_result import Option, SearchResult
     from searcher.bounds import Limits
     from searcher.method_options import MethodOptions
     from searcher.recipes import Sizes
@@ -328,6 +328,7 @@ def _plain(value: Any) -> Option:
 
 def _print(result: SearchResult, out: Path) -> None:
     from datac.documents.text_forms import to_text
+    from datac.report.bounds import bound_sentence
     from datac.report.gap import gap_sentence
 
     click.echo(to_text(result.genotype), nl=False)
@@ -338,20 +339,7 @@ def _print(result: SearchResult, out: Path) -> None:
     )
     click.echo(f"{result.steps} steps in {result.seconds:.0f} s{metrics}")
     for bound in result.bounds or ():
-        click.echo(_verdict(bound))
+        click.echo(bound_sentence(bound))
     if result.gap is not None:
         click.echo(gap_sentence(result.gap))
     click.echo(f"wrote {out / 'genotype.json'} and ./{COPY}")
-
-
-def _verdict(bound: BoundResult) -> str:
-    """Whether one bound is met, or missed by how much, and what it changed."""
-    latency = bound.quantity == "latency_ms"
-    unit, form = ("ms", ",.3f") if latency else (bound.quantity.replace("_", "-"), ",.0f")
-    missed = f"misses the bound by {bound.excess:{form}}"
-    without = f"; without the bound {bound.unbounded:{form}}"
-    return (
-        f"{bound.child:{form}} {unit}: {missed if bound.excess else 'meets the bound'} of "
-        f"{bound.bound:{form}}{without if bound.unbounded != bound.child else ''}; "
-        f"a draw has {bound.expected:{form}} on average"
-    )

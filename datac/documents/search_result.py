@@ -22,6 +22,9 @@ Option = str | int | float | bool
 # Printed probabilities are rounded; a sum further from 1 than this is not a distribution.
 SUM_TOLERANCE = 1e-4
 
+ROUNDING = 1e-12
+"""Relative; sums of milliseconds in another order differ by less."""
+
 
 class NodeDistribution(Document):
     """One node's probabilities as the derivation saw them: over the whole node, `none` merged.
@@ -70,7 +73,8 @@ class BoundResult(Document):
     @property
     def excess(self) -> float:
         """By how much the genotype misses the bound; 0 where it meets it."""
-        return max(self.child - self.bound, 0.0)
+        over = self.child - self.bound
+        return over if over > ROUNDING * self.bound else 0.0
 
 
 class SearchResult(Document):

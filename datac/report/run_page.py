@@ -10,6 +10,7 @@ from datac.documents.read import read_json
 from datac.documents.search_result import NodeDistribution, SearchResult
 from datac.documents.train_result import TrainResult
 from datac.report import html, wording
+from datac.report.bounds import bound_verdicts
 from datac.report.curves import Metrics, charts, number, read_metrics
 from datac.report.draw_cell import draw_cells
 from datac.report.figures import STYLE, WIDTH
@@ -66,6 +67,7 @@ def render_run(run: Run) -> str:
         final=[(name, number(value)) for name, value in result.metrics.items()] if result else [],
         cells=draw_cells(result.genotype) if result else (),
         choices=_choices(result) if result else [],
+        bounds=bound_verdicts(result.bounds or ()) if result else [],
         gap=gap,
         gap_sentence=gap_sentence(gap) if gap else "",
         gap_figure=gap_figure(gap) if gap else "",

@@ -238,19 +238,6 @@ def test_the_command_holds_a_latency_of_a_table(
     assert latency.child <= 1.5
 
 
-def test_a_missed_bound_is_said_with_its_number() -> None:
-    from datac.cli.search import _verdict
-    from datac.documents.search_result import BoundResult
-
-    bound = BoundResult(
-        quantity="latency_ms", bound=2, child=2.5, unbounded=3, expected=2.75, multiplier=4
-    )
-    assert _verdict(bound) == (
-        "2.500 ms: misses the bound by 0.500 of 2.000; without the bound 3.000; "
-        "a draw has 2.750 on average"
-    )
-
-
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
