@@ -90,7 +90,11 @@ class SearchResult(Document):
     draws: int | None = Field(default=None, ge=1, description="M, one-hot draws a code")
     distributions: dict[CellKind, tuple[NodeDistribution, ...]]
     epochs: int = Field(ge=0)
-    steps: int = Field(ge=0, description="steps of the architecture's optimiser")
+    steps: int = Field(
+        ge=0,
+        description="mini-batches of the weights, those of the warm-up among them, in which no "
+        "logit learns",
+    )
     seconds: float = Field(ge=0, description="wall clock, all resumed parts together")
     seed: int
     dataset: str
