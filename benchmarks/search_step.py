@@ -36,6 +36,7 @@ from datac.documents.network import Network
 from searcher.fast_modules import fast_module
 from searcher.memory import peak_bytes
 from searcher.method_options import MethodOptions
+from searcher.methods import Drawing
 from searcher.methods.data import Data
 from searcher.supernet import Supernet, frozen
 
@@ -78,14 +79,14 @@ class Step:
         supernet = Supernet(network, method.layout, build=build).train()
         self.supernet = supernet.to(memory_format=layout)  # type: ignore[call-overload]
         self.run = DenseSupernet(supernet, fast=variant.fast) if variant.dense else supernet
-        self.generator = torch.Generator().manual_seed(1)
-        self.logits = method.initial_logits(self.generator)
+        generator = torch.Generator().manual_seed(1)
+        self.logits = method.initial_logits(generator)
+        self.drawing = Drawing(self.logits, generator, 1.0, torch.device("cpu"))
         self.images = torch.randn(batch, *network.input).contiguous(memory_format=layout)
         self.labels = torch.randint(0, network.classes, (batch,))
         self.optimizer = torch.optim.SGD(
             supernet.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4
         )
-        self.cpu = torch.device("cpu")
 
     def loss(self, codes: Any) -> Tensor:
         """Of one draw."""
@@ -95,7 +96,7 @@ class Step:
 
     def draw(self) -> Any:
         """With the gradient of the logits."""
-        return self.method.for_architecture(self.logits, self.generator, 1.0, self.cpu)
+        return self.method.for_architecture(self.drawing)
 
     def architecture(self) -> None:
         """The gradient of the logits."""
@@ -117,7 +118,7 @@ class Step:
 
     def drawn_weights(self) -> Any:
         """A code without gradient."""
-        return self.method.for_weights(self.logits, self.generator, 1.0, self.cpu)
+        return self.method.for_weights(self.drawing)
 
     def step(self) -> None:
         """Both."""

@@ -26,7 +26,7 @@ from searcher.constraint import Constraint
 from searcher.divergence import Watch
 from searcher.evaluate import loss_for
 from searcher.gumbel import temperature
-from searcher.methods import Level, Method, Mixtures
+from searcher.methods import Drawing, Level, Method, Mixtures
 from searcher.processes import Processes
 from searcher.recipes import SearchRecipe
 from searcher.supernet import Mixture, Supernet, batch_statistics, frozen
@@ -116,9 +116,7 @@ class Alternation:
 
         The weights and the running statistics of the batch norms stay as they are.
         """
-        tau = self.setting.temperature(step)
-        device = self.fabric.device
-        mixtures = self.setting.method.for_architecture(self.logits, self.generator, tau, device)
+        mixtures = self.setting.method.for_architecture(self._drawing(step))
         logits = list(self.logits.values())
         with frozen(self.supernet):
             loss = self.loss_of(batch, mixtures)
@@ -140,9 +138,7 @@ class Alternation:
 
         Paths that were not selected have no gradient, so neither momentum nor decay moves them.
         """
-        tau = self.setting.temperature(step)
-        device = self.fabric.device
-        mixtures = self.setting.method.for_weights(self.logits, self.generator, tau, device)
+        mixtures = self.setting.method.for_weights(self._drawing(step))
         self.weight_optimizer.zero_grad(set_to_none=True)
         loss = self.loss_of(batch, mixtures)
         self.fabric.backward(loss)
@@ -156,9 +152,7 @@ class Alternation:
         Running statistics move in the forward pass, with the paths that were selected. Those that
         were not run in the backward pass, and leave theirs alone.
         """
-        tau = self.setting.temperature(step)
-        device = self.fabric.device
-        mixtures = self.setting.method.for_architecture(self.logits, self.generator, tau, device)
+        mixtures = self.setting.method.for_architecture(self._drawing(step))
         self.weight_optimizer.zero_grad(set_to_none=True)
         for values in self.logits.values():
             values.grad = torch.zeros_like(values)
@@ -175,6 +169,10 @@ class Alternation:
         self._move_weights(step, loss)
         self.architecture_optimizer.step()
         return loss.detach(), {kind: mixture.selected for kind, mixture in mixtures.items()}
+
+    def _drawing(self, step: int) -> Drawing:
+        tau = self.setting.temperature(step)
+        return Drawing(self.logits, self.generator, tau, self.fabric.device)
 
     def _regularised(self, loss: Tensor, mixtures: Mixtures) -> Tensor:
         """With what the method adds for the logits."""

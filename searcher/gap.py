@@ -50,7 +50,7 @@ from searcher.derive import Derived
 from searcher.evaluate import evaluate
 from searcher.fast_modules import fast_module
 from searcher.inherit import inherit
-from searcher.methods import Logits, Method, Mixtures
+from searcher.methods import Drawing, Logits, Method, Mixtures
 from searcher.supernet import FixedCode, Supernet, batch_statistics, code_of
 
 DRAWS = 5
@@ -148,8 +148,9 @@ def _sampled(end: SearchEnd, seed: int, measured: Callable[[nn.Module], float]) 
     generator = torch.Generator().manual_seed(int(stream[0]))
     device = next(end.supernet.parameters()).device
     known: dict[bytes, float] = {}
+    drawing = Drawing(end.logits, generator, end.temperature, device)
     for _ in range(DRAWS):
-        mixtures = end.method.for_weights(end.logits, generator, end.temperature, device)
+        mixtures = end.method.for_weights(drawing)
         key = _key(mixtures)
         if key not in known:
             known[key] = measured(_Sampled(end.supernet, mixtures))

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from searcher.alternate import Alternation
 from searcher.augment import Batch
 from searcher.child import batch_format
-from searcher.methods import Mixtures
+from searcher.methods import Drawing, Mixtures
 from searcher.supernet import batch_statistics, frozen
 
 FEW = 4
@@ -76,16 +76,17 @@ def step_bytes(alternation: Alternation, shape: tuple[int, int, int], batch_size
     shape: (3, H, W) of a sample. Nothing changes: weights, statistics, logits, random numbers.
     """
     setting, supernet = alternation.setting, alternation.supernet
-    method, logits, device = setting.method, alternation.logits, alternation.fabric.device
+    method, device = setting.method, alternation.fabric.device
     generator = torch.Generator().manual_seed(setting.seed)
+    drawing = Drawing(alternation.logits, generator, 1.0, device)
     batch, held = _few(alternation, shape), [*supernet.parameters(), *supernet.buffers()]
     constant = sum(tensor.nbytes for tensor in held)
     peaks = []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for _ in range(DRAWS):
-            steps = [partial(_weights, mixtures=method.for_weights(logits, generator, 1.0, device))]
+            steps = [partial(_weights, mixtures=method.for_weights(drawing))]
             if method.learns:
-                mixtures = method.for_architecture(logits, generator, 1.0, device)
+                mixtures = method.for_architecture(drawing)
                 step = _architecture if setting.level == "alternating" else _weights
                 steps.append(partial(step, mixtures=mixtures))
             tried = [partial(step, alternation, batch) for step in steps]

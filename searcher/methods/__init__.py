@@ -6,7 +6,7 @@ Optimisation, data, checkpoints and monitor are shared.
 from searcher.methods.darts import Darts
 from searcher.methods.data import Data
 from searcher.methods.gdas import Gdas
-from searcher.methods.method import Level, Logits, Method, Mixtures
+from searcher.methods.method import Drawing, Level, Logits, Method, Mixtures
 from searcher.methods.random import Random
 from searcher.methods.snas import Snas
 
@@ -19,4 +19,4 @@ METHODS: dict[str, type[Method]] = {
 }
 """By the name that a genotype's provenance has."""
 
-__all__ = ["METHODS", "Level", "Logits", "Method", "Mixtures"]
+__all__ = ["METHODS", "Drawing", "Level", "Logits", "Method", "Mixtures"]

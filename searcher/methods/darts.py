@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from searcher.derive import Derived, derive_by
 from searcher.derive_edges import strongest_edges
-from searcher.methods.method import Logits
+from searcher.methods.method import Drawing, Logits
 from searcher.methods.relaxed import Relaxed
 
 
@@ -21,7 +20,7 @@ class Darts(Relaxed):
     (1e-3) is the recipe's 0, as for all methods.
     """
 
-    def shares(self, logits: Tensor, generator: torch.Generator, temperature: float) -> Tensor:
+    def shares(self, logits: Tensor, drawing: Drawing) -> Tensor:
         """softmax(α) of every edge."""
         return self.p(logits)
 

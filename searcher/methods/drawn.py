@@ -6,10 +6,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from searcher.gumbel import aggregate, draw, ensemble
-from searcher.methods.method import Logits, Method, Mixtures
+from searcher.methods.method import Drawing, Method, Mixtures
 from searcher.supernet import Mixture
 
 
@@ -29,33 +27,21 @@ class Drawn(Method):
     def draws(self) -> int:
         """M."""
 
-    def for_architecture(
-        self,
-        logits: Logits,
-        generator: torch.Generator,
-        temperature: float,
-        device: torch.device,
-    ) -> Mixtures:
+    def for_architecture(self, drawing: Drawing) -> Mixtures:
         """A draw whose weights carry the gradient of DATA's definition 1."""
         mask = self.layout.mask
         mixtures = {}
-        for kind, values in logits.items():
-            codes = draw(self.p(values), self.draws, generator)
-            code = ensemble(self.scores(values), mask, codes, temperature)
+        for kind, values in drawing.logits.items():
+            codes = draw(self.p(values), self.draws, drawing.generator)
+            code = ensemble(self.scores(values), mask, codes, drawing.temperature)
             weights = aggregate(code, self.layout, self.aggregation)
-            on_device = weights.to(device, non_blocking=True)
+            on_device = weights.to(drawing.device, non_blocking=True)
             mixtures[kind] = Mixture(codes.selected, on_device, probe=self.probe)
         return mixtures
 
-    def for_weights(
-        self,
-        logits: Logits,
-        generator: torch.Generator,
-        temperature: float,
-        device: torch.device,
-    ) -> Mixtures:
+    def for_weights(self, drawing: Drawing) -> Mixtures:
         """A draw; no temperature decides what is drawn."""
         return {
-            kind: Mixture(draw(self.p(values), self.draws, generator).selected)
-            for kind, values in logits.items()
+            kind: Mixture(draw(self.p(values), self.draws, drawing.generator).selected)
+            for kind, values in drawing.logits.items()
         }

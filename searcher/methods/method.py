@@ -32,6 +32,16 @@ INITIAL_DEVIATION = 1e-3
 """Of the first logits (the code of DATA, DARTS and GDAS): no candidate begins ahead."""
 
 
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """What a step draws from. temperature: τ. device: where what is drawn will run."""
+
+    logits: Logits
+    generator: torch.Generator
+    temperature: float
+    device: torch.device
+
+
 @dataclass(frozen=True)
 class Method(ABC):
     """Stateless: everything that changes is in the logits and the generator.
@@ -85,23 +95,11 @@ class Method(ABC):
         return {kind: self.p(values.detach().double()).numpy() for kind, values in logits.items()}
 
     @abstractmethod
-    def for_architecture(
-        self,
-        logits: Logits,
-        generator: torch.Generator,
-        temperature: float,
-        device: torch.device,
-    ) -> Mixtures:
+    def for_architecture(self, drawing: Drawing) -> Mixtures:
         """What an architecture step runs, with the gradient of the logits."""
 
     @abstractmethod
-    def for_weights(
-        self,
-        logits: Logits,
-        generator: torch.Generator,
-        temperature: float,
-        device: torch.device,
-    ) -> Mixtures:
+    def for_weights(self, drawing: Drawing) -> Mixtures:
         """What a weight step runs; the logits have no gradient in it."""
 
     def regulariser(self, logits: Logits, mixtures: Mixtures) -> Tensor | None:

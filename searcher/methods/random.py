@@ -18,7 +18,7 @@ from searcher.derive import Choice, Derived
 from searcher.expected_cost import code_cost, cost_columns
 from searcher.gumbel import Layout
 from searcher.methods.data import check_draws
-from searcher.methods.method import KINDS, Level, Logits, Method, Mixtures
+from searcher.methods.method import KINDS, Drawing, Level, Logits, Method, Mixtures
 from searcher.path_costs import counted_costs
 from searcher.supernet import Mixture
 
@@ -92,25 +92,13 @@ class Random(Method):
         """Every path is as likely as the others, whichever were drawn."""
         return torch.zeros_like(logits)
 
-    def for_architecture(
-        self,
-        logits: Logits,
-        generator: torch.Generator,
-        temperature: float,
-        device: torch.device,
-    ) -> Mixtures:
+    def for_architecture(self, drawing: Drawing) -> Mixtures:
         """There is no such step."""
         raise ValueError("no logit of a random search learns")
 
-    def for_weights(
-        self,
-        logits: Logits,
-        generator: torch.Generator,
-        temperature: float,
-        device: torch.device,
-    ) -> Mixtures:
+    def for_weights(self, drawing: Drawing) -> Mixtures:
         """A code drawn like the genotype, of any cost."""
-        return {kind: Mixture(code) for kind, code in self._code(generator).items()}
+        return {kind: Mixture(code) for kind, code in self._code(drawing.generator).items()}
 
     def derive(self, logits: Logits) -> Derived:
         """The genotype that was drawn before the first step."""

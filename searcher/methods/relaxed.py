@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from searcher.gumbel import aggregate
-from searcher.methods.method import Logits, Method, Mixtures
+from searcher.methods.method import Drawing, Method, Mixtures
 from searcher.supernet import Mixture
 
 
@@ -23,32 +22,20 @@ class Relaxed(Method):
     """
 
     @abstractmethod
-    def shares(self, logits: Tensor, generator: torch.Generator, temperature: float) -> Tensor:
-        """(G, n) → (G, n), rows sum to 1."""
+    def shares(self, logits: Tensor, drawing: Drawing) -> Tensor:
+        """Of one kind of cell, (G, n) → (G, n), rows sum to 1."""
 
-    def for_architecture(
-        self,
-        logits: Logits,
-        generator: torch.Generator,
-        temperature: float,
-        device: torch.device,
-    ) -> Mixtures:
+    def for_architecture(self, drawing: Drawing) -> Mixtures:
         """All paths; the shares carry the gradient."""
         mixtures = {}
-        for kind, values in logits.items():
-            shares = self.shares(values, generator, temperature)
+        for kind, values in drawing.logits.items():
+            shares = self.shares(values, drawing)
             weights = aggregate(shares, self.layout, self.aggregation)
-            on_device = weights.to(device, non_blocking=True)
+            on_device = weights.to(drawing.device, non_blocking=True)
             mixtures[kind] = Mixture(self.layout.path_mask, on_device, soft=True)
         return mixtures
 
-    def for_weights(
-        self,
-        logits: Logits,
-        generator: torch.Generator,
-        temperature: float,
-        device: torch.device,
-    ) -> Mixtures:
+    def for_weights(self, drawing: Drawing) -> Mixtures:
         """The same without that gradient."""
-        fixed = {kind: values.detach() for kind, values in logits.items()}
-        return self.for_architecture(fixed, generator, temperature, device)
+        fixed = {kind: values.detach() for kind, values in drawing.logits.items()}
+        return self.for_architecture(replace(drawing, logits=fixed))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from searcher.derive import Derived, derive_by
 from searcher.derive_edges import best_of_every_edge
 from searcher.gumbel import draw, relaxed
-from searcher.methods.method import Level, Logits
+from searcher.methods.method import Drawing, Level, Logits
 from searcher.methods.relaxed import Relaxed
 
 
@@ -30,10 +29,10 @@ class Snas(Relaxed):
     levels: ClassVar[tuple[Level, ...]] = ("single", "alternating")
     temperatures: ClassVar[tuple[float, float] | None] = (1.0, 0.03)
 
-    def shares(self, logits: Tensor, generator: torch.Generator, temperature: float) -> Tensor:
+    def shares(self, logits: Tensor, drawing: Drawing) -> Tensor:
         """A sample of every edge."""
-        noise = draw(self.p(logits), 1, generator).noise[0]
-        return relaxed(logits, self.layout.mask, noise, temperature)
+        noise = draw(self.p(logits), 1, drawing.generator).noise[0]
+        return relaxed(logits, self.layout.mask, noise, drawing.temperature)
 
     def derive(self, logits: Logits) -> Derived:
         """Of every edge the most probable candidate; `none` drops it."""

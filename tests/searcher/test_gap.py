@@ -22,7 +22,7 @@ from datac.documents.search_result import SearchResult
 from searcher.augment import IGNORED, Batch
 from searcher.gap import DRAWS, Chance, SearchEnd, _ByBatch, inherited_child, measure_gap
 from searcher.method_options import MethodOptions
-from searcher.methods import METHODS
+from searcher.methods import METHODS, Drawing
 from searcher.recipes import SearchRecipe, Sizes
 from searcher.search import SearchOptions, search
 from searcher.supernet import FixedCode, Supernet, code_of
@@ -123,7 +123,7 @@ def test_statistics_of_the_very_batch_leave_no_gap_at_all() -> None:
     for norm in end.supernet.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.momentum = 1.0
-    codes = end.method.for_weights(end.logits, torch.Generator(), 1.0, torch.device("cpu"))
+    codes = end.method.for_weights(Drawing(end.logits, torch.Generator(), 1.0, torch.device("cpu")))
     end.supernet.train()(given.batches[0].images, codes)
     gap = measure_gap(end, given, seed=0)
     assert gap is not None

@@ -17,7 +17,7 @@ from datac.errors import BadInput
 from searcher.clamped import FLOOR, log_clamped
 from searcher.gumbel import Layout
 from searcher.method_options import MethodOptions
-from searcher.methods import METHODS, Method
+from searcher.methods import METHODS, Drawing, Method
 from searcher.methods.random import uniform_code
 from searcher.supernet import Supernet, batch_statistics, frozen
 
@@ -119,14 +119,14 @@ def test_a_soft_mixture_is_the_dense_formula(name: str, shares: Any, aggregation
         expected = nn.functional.cross_entropy(dense(supernet, weights, x), LABELS)
         wanted = torch.autograd.grad(expected, [*logits.values(), *parameters])
     with frozen(supernet):
-        mixtures = method.for_architecture(logits, generator(), 0.7, CPU)
+        mixtures = method.for_architecture(Drawing(logits, generator(), 0.7, CPU))
         loss = nn.functional.cross_entropy(supernet(x, mixtures), LABELS)
         found = torch.autograd.grad(loss, list(logits.values()))
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(found, wanted[:2], rtol=1e-9, atol=1e-14)
     assert all((gradient != 0).all() for gradient in found)  # those of `none` among them
     with batch_statistics(supernet):
-        mixtures = method.for_weights(logits, generator(), 0.7, CPU)
+        mixtures = method.for_weights(Drawing(logits, generator(), 0.7, CPU))
         assert not any(mixture.weights.requires_grad for mixture in mixtures.values())
         loss = nn.functional.cross_entropy(supernet(x, mixtures), LABELS)
         moved = torch.autograd.grad(loss, parameters)
@@ -136,8 +136,8 @@ def test_a_soft_mixture_is_the_dense_formula(name: str, shares: Any, aggregation
 def test_the_shares_of_snas_become_one_hot_as_it_cools() -> None:
     method = made("snas")
     logits = logits_of(method)
-    hot = method.for_architecture(logits, generator(), 100.0, CPU)["normal"].weights
-    cold = method.for_architecture(logits, generator(), 0.001, CPU)["normal"].weights
+    hot = method.for_architecture(Drawing(logits, generator(), 100.0, CPU))["normal"].weights
+    cold = method.for_architecture(Drawing(logits, generator(), 0.001, CPU))["normal"].weights
     assert hot.max() < 0.2
     assert cold.max(dim=1).values.min() > 0.99
     torch.testing.assert_close(cold.sum(dim=1), torch.ones(len(cold), dtype=torch.float64))
@@ -149,7 +149,7 @@ def test_snas_samples_an_edge_as_its_softmax_says() -> None:
     logits = logits_of(method)
     total = torch.zeros(method.layout.shape, dtype=torch.float64)
     for _ in range(4000):
-        weights = method.for_weights(logits, source, 0.01, CPU)["normal"].weights
+        weights = method.for_weights(Drawing(logits, source, 0.01, CPU))["normal"].weights
         total += nn.functional.one_hot(weights.argmax(dim=1), total.shape[1])
     torch.testing.assert_close(total / 4000, method.p(logits["normal"]).detach(), rtol=0, atol=0.03)
 
@@ -161,7 +161,7 @@ def test_gdas_runs_one_operation_an_edge_and_gives_it_alone_a_gradient() -> None
     method = made("gdas")
     supernet, logits, x, tau = supernet_of(method), logits_of(method), images(), 2.0
     with frozen(supernet):
-        mixtures = method.for_architecture(logits, generator(), tau, CPU)
+        mixtures = method.for_architecture(Drawing(logits, generator(), tau, CPU))
         loss = nn.functional.cross_entropy(supernet(x, mixtures), LABELS)
         found = torch.autograd.grad(loss, list(logits.values()))
     source, softened = generator(), {}
@@ -208,7 +208,7 @@ def test_clamped_logits_below_the_floor_are_finite_and_learn() -> None:
     supernet, x = supernet_of(method), images()
     logits = {k: torch.full(method.layout.shape, -1.0).double().requires_grad_() for k in KINDS}
     with frozen(supernet):
-        mixtures = method.for_architecture(logits, generator(), 1.0, CPU)
+        mixtures = method.for_architecture(Drawing(logits, generator(), 1.0, CPU))
         loss = nn.functional.cross_entropy(supernet(x, mixtures), LABELS)
         gradients = torch.autograd.grad(loss, list(logits.values()))
     for gradient in gradients:
@@ -222,7 +222,7 @@ def test_clamped_logits_below_the_floor_are_finite_and_learn() -> None:
 def test_the_constraint_is_the_distance_to_the_draw(probabilities: str, granularity: str) -> None:
     method = made("data", adc=0.1, probabilities=probabilities, granularity=granularity)
     logits = logits_of(method, 0.3)
-    mixtures = method.for_architecture(logits, generator(), 1.0, CPU)
+    mixtures = method.for_architecture(Drawing(logits, generator(), 1.0, CPU))
     expected: Any = 0.0
     for kind, values in logits.items():
         distance, count = 0.0, 0
@@ -243,7 +243,7 @@ def test_the_constraint_is_the_distance_to_the_draw(probabilities: str, granular
 def test_without_a_weight_there_is_no_constraint() -> None:
     method = made("data")
     logits = logits_of(method)
-    mixtures = method.for_architecture(logits, generator(), 1.0, CPU)
+    mixtures = method.for_architecture(Drawing(logits, generator(), 1.0, CPU))
     assert method.regulariser(logits, mixtures) is None
 
 
@@ -292,7 +292,7 @@ def test_the_same_generator_gives_the_same(name: str) -> None:
     other = method.initial_logits(generator(5))
     assert all(torch.equal(first[kind], second[kind]) for kind in KINDS)
     assert not all(torch.equal(first[kind], other[kind]) for kind in KINDS)
-    a, b = (method.for_weights(first, generator(6), 1.0, CPU) for _ in range(2))
+    a, b = (method.for_weights(Drawing(first, generator(6), 1.0, CPU)) for _ in range(2))
     for kind in KINDS:
         assert torch.equal(a[kind].selected, b[kind].selected)
         assert not a[kind].selected[~method.layout.mask].any()

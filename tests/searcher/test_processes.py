@@ -178,11 +178,11 @@ def accumulate(made: Alternation, step: int) -> float:
     made.weight_optimizer.zero_grad()
     if learn_logits:
         made.architecture_optimizer.zero_grad()
-    tau, losses = made.setting.temperature(step), []
+    losses = []
     drawn = made.generator.get_state()
     for rank in range(2):
         made.generator.set_state(drawn)
-        mixtures = draw(made.logits, made.generator, tau, torch.device("cpu"))
+        mixtures = draw(made._drawing(step))
         loss = made.loss_of(part(step, 0, Share(rank, 2)), mixtures)
         total = made._regularised(loss, mixtures) if learn_logits else loss
         (total / 2).backward()
@@ -197,12 +197,9 @@ def logit_gradients(made: Alternation, step: int) -> None:
     """The architecture's step, weights held."""
     made.architecture_optimizer.zero_grad()
     drawn = made.generator.get_state()
-    tau = made.setting.temperature(step)
     for rank in range(2):
         made.generator.set_state(drawn)
-        mixtures = made.setting.method.for_architecture(
-            made.logits, made.generator, tau, torch.device("cpu")
-        )
+        mixtures = made.setting.method.for_architecture(made._drawing(step))
         loss = made.loss_of(part(step, 1, Share(rank, 2)), mixtures)
         (made._regularised(loss, mixtures) / 2).backward()
     for values in made.logits.values():  # of a kind that was not read, there is none
