@@ -74,10 +74,12 @@ def prepare(folder: Path, kind: Kind, *, resume: bool = False, restart: bool = F
         if resume:
             raise BadInput(f"{folder}: there is nothing to resume; leave out --resume")
         folder.mkdir(parents=True, exist_ok=True)
+        _sweep_within(folder)
         mark(folder, kind, finished=False)
         return False
     finished = _own(folder, kind)
     if resume and not finished:
+        _sweep_within(folder)
         return True
     if resume:
         raise BadInput(f"{folder} is finished; leave out --resume to replace it")
@@ -133,6 +135,16 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def _sweep_within(folder: Path) -> None:
+    """Remove what `write_beside` had half written in a folder of ours when its process was killed.
+
+    Only one process at a time has an unfinished folder, so nobody is writing it now.
+    """
+    for path in folder.glob(".*"):
+        if re.fullmatch(r"\..+\.[0-9a-f]{8}", path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
@@ -154,7 +166,12 @@ def _occupied(folder: Path) -> bool:
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():
             raise BadInput(f"{path} is a file; name a folder")
-    return folder.exists() and any(folder.iterdir())
+    return folder.exists() and not all(map(_is_half_a_marker, folder.iterdir()))
+
+
+def _is_half_a_marker(path: Path) -> bool:
+    """What is left where a process was killed while it wrote the first file of a folder."""
+    return re.fullmatch(rf"\.{re.escape(MARKER)}\.[0-9a-f]{{8}}", path.name) is not None
 
 
 def _own(folder: Path, kind: Kind) -> bool:

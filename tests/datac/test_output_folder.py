@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +72,49 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     assert caught.value.filename == str(path)
     assert path.read_text() == "before"
     assert names(tmp_path) == ["file"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from datac import output_folder
+
+def kill(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+output_folder.os.fsync = kill
+output_folder.write_beside(Path(sys.argv[1]), "after")
+"""
+
+
+def killed_while_it_writes(path):
+    """The name of the file that it leaves."""
+    before = set(names(path.parent))
+    root = str(Path(output_folder.__file__).parents[1])
+    command = [sys.executable, "-c", KILLED, str(path)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": root}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = set(names(path.parent)) - before
+    return left
+
+
+def test_what_is_half_written_at_a_kill_is_swept_by_a_resumption_and_nothing_else(made):
+    folder = made("run", False)
+    (folder / ".old.cafe").write_text("mine")
+    assert killed_while_it_writes(folder / "old").startswith(".old.")
+    assert (folder / "old").read_text() == "old"
+    assert prepare(folder, "run", resume=True)
+    assert names(folder) == [MARKER, ".old.cafe", "old"]
+
+
+def test_a_folder_in_which_not_even_the_marker_was_written_is_begun(folder):
+    folder.mkdir()
+    left = killed_while_it_writes(folder / MARKER)
+    with pytest.raises(BadInput, match="there is nothing to resume"):
+        prepare(folder, "run", resume=True)
+    assert names(folder) == [left]
+    assert not prepare(folder, "run")
+    assert names(folder) == [MARKER]
 
 
 @pytest.mark.parametrize("there", [True, False])
