@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from datac.documents.network import Network
 from datac.documents.train_result import Start as Kind
 from datac.errors import BadInput
 from searcher.backbone import backbone
+from searcher.divergence import first_not_finite
 from searcher.inherit import inherit
 from searcher.outcome import SUPERNET
 
@@ -48,6 +50,7 @@ def start_from(genotype: Genotype, network: Network, run: Path | None, child: Pa
         return _from_supernet(genotype, network, run)
     if child is not None:
         weights = _tensors(backbone(child, genotype, network))
+        _check_finite(weights, child / WEIGHTS)
         return Start("backbone", child, weights, digest=_digest(child / WEIGHTS))
     return Start()
 
@@ -59,11 +62,23 @@ def _from_supernet(genotype: Genotype, network: Network, run: Path) -> Start:
             f"{run}: there is no {SUPERNET}, which a finished search leaves; give --inherit the "
             "folder that datac search wrote"
         )
+    supernet = _tensors(read_weights_file(path))
     try:
-        weights, dropped = inherit(_tensors(read_weights_file(path)), genotype, network)
+        weights, dropped = inherit(supernet, genotype, network)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
+    _check_finite({name: supernet[name] for name in supernet.keys() - {*dropped}}, path)
     return Start("supernet", run, weights, tuple(dropped), _digest(path))
+
+
+def _check_finite(weights: Mapping[str, Tensor], path: Path) -> None:
+    """BadInput where one that the child begins with is not: its loss would be NaN at once."""
+    broken = first_not_finite(dict(sorted(weights.items())))
+    if broken is not None:
+        raise BadInput(
+            f"{path}: tensor {broken} holds a value that is NaN or infinite, so a child cannot "
+            "begin with it; give a folder whose loss stayed finite"
+        )
 
 
 def _digest(path: Path) -> str:
