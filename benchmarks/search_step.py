@@ -200,15 +200,20 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
+def method_of(granularity: str, draws: int, network: Network) -> Data:
+    """DATA over the published candidates."""
+    asked = MethodOptions("data", granularity=granularity, draws=draws)  # type: ignore[arg-type]
+    return asked.make(SEARCH_SPACE, 4, "sum", network)  # type: ignore[return-value]
+
+
 def rows_of(
     network: Network, granularity: str, draws: int, names: Sequence[str], options: Any
 ) -> list[dict[str, Any]]:
     """One row a variant."""
-    asked = MethodOptions("data", granularity=granularity, draws=draws)  # type: ignore[arg-type]
-    method = asked.make(SEARCH_SPACE, 4, "sum", network)
+    method = method_of(granularity, draws, network)
 
     def make(name: str) -> Step:
-        return Step(VARIANTS[name], method, network, options.batch)  # type: ignore[arg-type]
+        return Step(VARIANTS[name], method, network, options.batch)
 
     seconds = time_steps({name: make(name) for name in names}, options.repeats)
     work = {name: work_of(make(name)) for name in names}
@@ -246,6 +251,23 @@ def table_of(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def profile_of(step: Step, steps: int = 3) -> str:
+    """Where the time of a step goes: Markdown, by operator, what takes a hundredth and more."""
+    step.step()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        for _ in range(steps):
+            step.step()
+    events = sorted(profile.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    whole = sum(event.self_cpu_time_total for event in events)
+    lines = ["| operator | share | calls a step |", "|---|---|---|"]
+    lines += [
+        f"| {event.key} | {event.self_cpu_time_total / whole:.0%} | {event.count / steps:.0f} |"
+        for event in events
+        if event.self_cpu_time_total >= whole / 100
+    ]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -258,6 +280,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--profile", action="store_true", help="where the time of `sparse` goes")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -272,7 +295,18 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for granularity in options.granularity:
         for draws in options.draws:
+            if options.profile:
+                step = Step(
+                    VARIANTS["sparse"],
+                    method_of(granularity, draws, network),
+                    network,
+                    options.batch,
+                )
+                print(f"{granularity}, M = {draws}\n\n{profile_of(step)}\n")
+                continue
             rows += rows_of(network, granularity, draws, names, options)
+    if options.profile:
+        return
     print(table_of(rows))
     if options.json:
         options.json.write_text(json.dumps({"threads": options.threads, "rows": rows}, indent=1))

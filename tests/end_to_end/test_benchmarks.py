@@ -67,3 +67,11 @@ def test_a_search_step_is_measured_beside_the_dense_one(tmp_path):
     assert sparse["memory_ratio"] > 1
     for count in ("flops", "launches", "saved_bytes", "peak_bytes"):
         assert 0 < sparse[count] < dense[count]
+
+
+def test_single_operations_are_measured_beside_torchs_own(tmp_path):
+    done = run("operations.py", "--only", "concat", "resize", "--repeats", "3", folder=tmp_path)
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert [row["operation"] for row in rows] == ["norms behind concat", "resize and loss"]
+    assert all(row["ratio_low"] <= row["ratio"] <= row["ratio_high"] for row in rows)
+    assert "| norms behind concat |" in done.stdout
