@@ -75,3 +75,17 @@ def test_single_operations_are_measured_beside_torchs_own(tmp_path):
     assert [row["operation"] for row in rows] == ["norms behind concat", "resize and loss"]
     assert all(row["ratio_low"] <= row["ratio"] <= row["ratio_high"] for row in rows)
     assert "| norms behind concat |" in done.stdout
+
+
+def test_bounded_searches_are_followed_by_their_children(tmp_path):
+    search = "--epochs 1 --channels 4 --cells 3 --head-channels 8 --crop 32x32"
+    bounds = ("--data", "shapes", "--max-macs", "5e5", "--seeds", "1", "--jobs", "1")
+    small = (*bounds, "--search", search, "--train", "--epochs 1 --crop 32x32")
+    done = run("bounds.py", *small, folder=tmp_path)
+    (row,) = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert row["child"] <= row["bound"] == 500_000
+    assert row["misses_by"] == 0
+    assert row["retrained"] > 0
+    written = (tmp_path / "bounds/500000/0/run/search_result.json").stat().st_mtime_ns
+    assert run("bounds.py", *small, folder=tmp_path).stdout == done.stdout
+    assert (tmp_path / "bounds/500000/0/run/search_result.json").stat().st_mtime_ns == written
