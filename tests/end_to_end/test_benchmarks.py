@@ -1,9 +1,11 @@
 """The benchmarks run, on nets so small that their numbers mean nothing."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,74 @@ def test_bounded_searches_are_followed_by_their_children(tmp_path):
     written = (tmp_path / "bounds/500000/0/run/search_result.json").stat().st_mtime_ns
     assert run("bounds.py", *small, folder=tmp_path).stdout == done.stdout
     assert (tmp_path / "bounds/500000/0/run/search_result.json").stat().st_mtime_ns == written
+
+
+# ---------------------------------------------------------------- kills
+
+SMALL_RUN = ("--channels", "2", "--head-channels", "4", "--crop", "16", "--batch-size", "64")
+
+
+def test_a_killed_training_is_compared_file_by_file(tmp_path):
+    # By what it sees, not by the clock, which is another one on a busy machine.
+    few = ("--train", "--runs", "0", "--half-written", "1", "--kills", "1", "--epochs", "1")
+    done = run("kills.py", *SMALL_RUN, *few, folder=tmp_path)
+    found = json.loads((tmp_path / "out.json").read_text())
+    (row,) = found["rows"]
+    (moment,) = row["moments_s"]
+    assert moment > 0
+    assert (row["files"], row["differing"]) == (6, [])
+    assert f"killed after {moment:.3f} s" in done.stderr
+    assert "none of 6" in done.stdout
+
+
+@pytest.fixture
+def kills():
+    """The benchmark as a module."""
+    spec = importlib.util.spec_from_file_location("kills", ROOT / "benchmarks" / "kills.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["kills"] = module  # where dataclasses look
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["kills"]
+
+
+def a_run(folder, value=1.0, seconds=1.0, more=()):
+    """Files as a search leaves them."""
+    torch = pytest.importorskip("torch")
+    folder.mkdir()
+    state = {"logits": torch.tensor([value, 2.0]), "seconds": seconds}
+    torch.save({"state": state}, folder / "checkpoint.pt")
+    lines = [json.dumps({"epoch": 1, "seconds": seconds, "loss": value})]
+    (folder / "metrics.jsonl").write_text("\n".join(lines))
+    options = {"options": {"seed": 0} | ({"resume": True} if seconds > 1 else {})}
+    (folder / "search_result.json").write_text(json.dumps(options))
+    (folder / "supernet.safetensors").write_bytes(b"weights")
+    (folder / "tensorboard").mkdir()
+    (folder / "tensorboard" / f"events.{seconds}").touch()
+    for name in more:
+        (folder / name).touch()
+    return folder
+
+
+def test_times_may_differ_and_nothing_else(kills, tmp_path):
+    reference = a_run(tmp_path / "reference")
+    assert kills.differing(reference, a_run(tmp_path / "later", seconds=2.0)) == []
+    other = a_run(tmp_path / "other", value=1.0 + 2**-23, more=[".checkpoint.pt.0a1b2c3d"])
+    (other / "supernet.safetensors").write_bytes(b"weightz")
+    assert kills.differing(reference, other) == [
+        ".checkpoint.pt.0a1b2c3d",
+        "checkpoint.pt",
+        "metrics.jsonl",
+        "supernet.safetensors",
+    ]
+
+
+def test_a_difference_is_a_failure(kills, tmp_path, monkeypatch, capsys):
+    row = kills.Row(aimed=True, moments_s=[1.0], half=1, files=6, differing=["metrics.jsonl"])
+    found = {"rows": [asdict(row)]}
+    monkeypatch.setattr(kills, "measure", lambda *_: found)
+    monkeypatch.setattr(sys, "argv", ["kills.py"])
+    with pytest.raises(SystemExit) as ended:
+        kills.main()
+    assert ended.value.code == 1
+    assert "| 1 (aimed) | 1.00 | 1 | 0 | metrics.jsonl |" in capsys.readouterr().out
