@@ -116,11 +116,13 @@ CLASSIFICATION = SearchRecipe(
     epochs=24,
     warm_up=14,
     longest_epoch=16,
-    weight_rate=0.1,
+    weight_rate=0.01,
+    last_weight_rate=0.0004,
     validation_samples=256,
     threads=1,
 )
-"""32x32 images on two cores: about five minutes."""
+"""32x32 images on two cores: about five minutes. At rates of 0.025 and more the few paths of the
+first codes diverge on CIFAR-10: loss above that of chance, while 0.01 learns from the start."""
 
 PAPER_CLASSIFICATION = SearchRecipe(
     supernet=Sizes(16, 8),
