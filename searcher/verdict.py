@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from compiler.candidates import CANDIDATES, Place, candidate_graph
 from compiler.ops.op import TensorType
-from datac.documents.derivation import CellDerivation, NodeDerivation
+from datac.documents.derivation import Move
 from datac.documents.genotype import CellKind, Path
 
 CHANCE_TRAVEL_RATIO = 2.0
@@ -35,7 +36,43 @@ but pools and skips, 8 of 8.
 """
 
 
-def undecided(cells: Mapping[CellKind, CellDerivation], epochs: int) -> tuple[str, ...]:
+class NodeEvidence(Protocol):
+    """What is asked of a node, whichever rule derives it. `NodeDerivation` has it for DATA's."""
+
+    @property
+    def node(self) -> int:
+        """Its number in the cell."""
+
+    @property
+    def smallest_move(self) -> Move | None:
+        """Of one logit, to another choice."""
+
+    @property
+    def last_step(self) -> float:
+        """A mean one of the last epoch, of the logit that went farthest."""
+
+    @property
+    def travel_ratio(self) -> float:
+        """See CHANCE_TRAVEL_RATIO."""
+
+    @property
+    def chosen_since(self) -> int:
+        """The epoch from whose end on the choice was the same."""
+
+
+class CellEvidence(Protocol):
+    """What is asked of a cell. `CellDerivation` has it."""
+
+    @property
+    def weightless_share(self) -> float:
+        """Of its paths."""
+
+    @property
+    def nodes(self) -> Sequence[NodeEvidence]:
+        """All of them."""
+
+
+def undecided(cells: Mapping[CellKind, CellEvidence], epochs: int) -> tuple[str, ...]:
     """A sentence for each reason against "decided", node by node, of a search of so many epochs."""
     return tuple(
         f"{kind} cell{reason}"
@@ -44,7 +81,7 @@ def undecided(cells: Mapping[CellKind, CellDerivation], epochs: int) -> tuple[st
     )
 
 
-def _reasons(kind: CellKind, cell: CellDerivation, epochs: int) -> Iterator[str]:
+def _reasons(kind: CellKind, cell: CellEvidence, epochs: int) -> Iterator[str]:
     for node in cell.nodes:
         for reason in _reasons_of_node(node, epochs):
             yield f", node {node.node}: {reason}"
@@ -55,7 +92,7 @@ def _reasons(kind: CellKind, cell: CellDerivation, epochs: int) -> Iterator[str]
         )
 
 
-def _reasons_of_node(node: NodeDerivation, epochs: int) -> Iterator[str]:
+def _reasons_of_node(node: NodeEvidence, epochs: int) -> Iterator[str]:
     """Chance; one step; the last epoch.
 
     The two latter need no threshold: a step as long as the one that changes the choice was taken
@@ -78,7 +115,7 @@ def _reasons_of_node(node: NodeDerivation, epochs: int) -> Iterator[str]:
         yield f"the choice is that of epoch {epochs} alone, the last; before, it was another"
 
 
-def weightless_share(paths: list[Path]) -> float:
+def weightless_share(paths: Sequence[Path]) -> float:
     """The share of the paths that have no weights where the stride is 1."""
     return sum(_is_weightless(path.operation) for path in paths) / len(paths)
 
