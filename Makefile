@@ -20,11 +20,13 @@ env: $(STAMP) ## make .venv with everything that can be installed without a GPU
 # torch comes first and alone: were it named together with the rest, pip would weigh other
 # releases of it against the rest, each of which is a download of gigabytes. On Linux, PyPI's build
 # brings CUDA; PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu takes the one for the CPU.
+# pytorchcv (a net for benchmarks/fidelity.py) names torchvision, which nothing here imports.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "datac needs Python 3.11 or newer; name one: make env PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pytorchcv
 	touch $@
 
 # Torch's threads else spin at every barrier, which on a busy machine costs more than the work.

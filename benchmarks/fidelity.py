@@ -25,7 +25,6 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # before torch is imported, here and in every run
 
 from fidelity_record import (
-    Name,
     Record,
     check_claim,
     check_same,
@@ -34,7 +33,7 @@ from fidelity_record import (
     write_results,
 )
 from fidelity_run import Task, carry_out
-from fidelity_schedule import LOG, planned, seconds_left, work_off
+from fidelity_schedule import LOG, Name, planned, seconds_left, work_off
 from fidelity_sizes import ROWS, SIZES
 from fidelity_tables import report, summary_of
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fidelity_schedule import Name
 from fidelity_sizes import ROWS, Study
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -26,18 +26,6 @@ LARGEST_RESULTS_BYTES = 64 * MIB
 
 Settings = dict[str, str]
 """What must be equal for two runs to be compared: name → value, as JSON."""
-
-
-@dataclass(frozen=True, order=True)
-class Name:
-    """Which run: a row of the table of a data set, and a seed."""
-
-    data: str
-    row: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.data}/{self.row}/{self.seed}"
 
 
 class Searched(Document):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 from fidelity_latency import child_model, latencies_ms, published_model
-from fidelity_record import RESULT, Name, Record, Searched, Trained, claim, settings_of
+from fidelity_record import RESULT, Record, Searched, Trained, claim, settings_of
+from fidelity_schedule import Name
 from fidelity_sizes import BASELINE, ROWS, SIZES, Study
 from fidelity_verdict import reasons_against
 

@@ -19,11 +19,25 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fidelity_record import Name, Record
-from fidelity_sizes import Study
+if TYPE_CHECKING:
+    from fidelity_record import Record
+    from fidelity_sizes import Study
 
 LOG = "log.txt"
+
+
+@dataclass(frozen=True, order=True)
+class Name:
+    """Which run: a row of the table of a data set, and a seed."""
+
+    data: str
+    row: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.data}/{self.row}/{self.seed}"
 
 
 def planned(

@@ -162,3 +162,27 @@ def test_a_difference_is_a_failure(kills, tmp_path, monkeypatch, capsys):
         kills.main()
     assert ended.value.code == 1
     assert "| 1 (aimed) | 1.00 | 1 | 0 | metrics.jsonl |" in capsys.readouterr().out
+
+
+def test_runs_are_retrained_once_and_told_of_in_tables(tmp_path):
+    small = ("--cifar10", "shapes-classification", "--size", "tiny", "--seeds", "1")
+    run("fidelity.py", *small, "--row", "data-m4", "--results", "runs.jsonl", folder=tmp_path)
+    (found,) = json.loads((tmp_path / "out.json").read_text())["runs"]
+    assert found["trained"]["parameters"] > 0
+    assert found["trained"]["latency_ms"] > 0
+    assert len(found["searched"]["gap"]["sampled"]) == 5
+    assert found["searched"]["reasons"]
+    done = run(
+        "fidelity.py",
+        *small,
+        "--row",
+        "data-m4",
+        "--out",
+        "elsewhere",
+        "--results",
+        "runs.jsonl",
+        folder=tmp_path,
+    )
+    assert not (tmp_path / "elsewhere").exists()
+    assert "[1 of 1] going on" in done.stderr
+    assert "### Retrained: all runs" in done.stdout
