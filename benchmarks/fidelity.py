@@ -84,7 +84,7 @@ def sentence(record: Record) -> str:
 def run_all(options: argparse.Namespace) -> Progress:
     """All that is planned and not finished."""
     studies = {data: SIZES[options.size][data] for data in options.data}
-    names = planned(studies, options.row, options.seeds)
+    names = planned(studies, options.row, options.seeds, options.first_seed)
     finished = finished_runs(options.out, options.results, options.size)
     for name in names:
         settings = settings_of(studies[name.data], name.row)
@@ -120,6 +120,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--data", nargs="+", choices=["cifar10", "camvid"])
     parser.add_argument("--row", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--seeds", type=int, metavar="N", help="at most so many of each row")
+    parser.add_argument(
+        "--first-seed", type=int, default=0, metavar="SEED", help="to tune sizes by other seeds"
+    )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="runs at once")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--json", type=Path, metavar="FILE")

@@ -41,11 +41,14 @@ class Name:
 
 
 def planned(
-    studies: Mapping[str, Study], rows: Collection[str], most_seeds: int | None = None
+    studies: Mapping[str, Study],
+    rows: Collection[str],
+    most_seeds: int | None = None,
+    first_seed: int = 0,
 ) -> list[Name]:
     """All runs, seed by seed, so that tables are balanced wherever one stops."""
     names = [
-        Name(data, row, seed)
+        Name(data, row, first_seed + seed)
         for data, study in studies.items()
         for row, count in study.seeds.items()
         if row in rows

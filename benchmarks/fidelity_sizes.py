@@ -120,7 +120,7 @@ CPU_CAMVID = Study(
 
 GPU_CIFAR10 = Study(
     search=PAPER_CLASSIFICATION,
-    child=Sizes(36, 20),
+    child=Sizes(32, 20),
     size=(32, 32),
     macs=520_000_000,
     training=replace(RECIPES["paper"]["cifar"], epochs=100),
@@ -130,9 +130,9 @@ GPU_CIFAR10 = Study(
 
 GPU_CAMVID = Study(
     search=PAPER_SEGMENTATION,
-    child=Sizes(32, 14, 16, 128),
+    child=Sizes(14, 8, 16, 64),
     size=(360, 480),
-    macs=2_000_000_000,
+    macs=562_000_000,
     training=replace(_SEGMENTATION, epochs=200, batch_size=16),
     seeds=CAMVID_SEEDS,
 )

@@ -183,9 +183,11 @@ def _provenance(records: Sequence[Record]) -> str:
     def of(values: Iterable[str | None]) -> str:
         return ", ".join(sorted({value or "unknown" for value in values}))
 
+    torch = of(record.versions.get("torch") for record in records)
+    data = of(record.dataset_digest[:12] for record in records)
     return (
-        f"Commits {of(r.commit for r in records)}; {of(r.device for r in records)}; torch "
-        f"{of(r.versions.get('torch') for r in records)}; {of(r.finished for r in records)}."
+        f"Commits {of(r.commit for r in records)}; {of(r.device for r in records)}; torch {torch}; "
+        f"data {data}; {of(r.finished for r in records)}."
     )
 
 
