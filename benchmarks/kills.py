@@ -35,6 +35,8 @@ sys.path.insert(0, str(ROOT))  # the checkout that this file stands in
 
 import torch
 
+from datac.output_folder import MARKER, state_of
+
 CHECKPOINT = "checkpoint.pt"
 TIMES = ("seconds", "resume", "restart")
 """What may differ between equal runs: how long it took, and how the command was given."""
@@ -84,7 +86,7 @@ class Runs:
 
     def go_on(self, folder: Path, row: Row) -> subprocess.Popen[str]:
         """Resumed where there is something to resume."""
-        if not (folder / self.out / ".datac.json").is_file():
+        if not (folder / self.out / MARKER).is_file():
             row.anew += bool(row.moments_s)
             return self.start(folder)
         if not (folder / self.out / CHECKPOINT).is_file():
@@ -163,6 +165,8 @@ def run_with_kills(runs: Runs, folder: Path, waits: Iterable[Wait], *, aimed: bo
             file=sys.stderr,
             flush=True,
         )
+        if (state_of(out) or ("", False))[1]:
+            return row  # killed between its last file and its end: there is nothing to resume
     ended = runs.go_on(folder, row)
     _, errors = ended.communicate()
     if ended.returncode != 0:

@@ -153,6 +153,20 @@ def test_times_may_differ_and_nothing_else(kills, tmp_path):
     ]
 
 
+def test_a_run_that_was_killed_when_all_was_written_is_not_begun_anew(kills, tmp_path):
+    class Finished(kills.Runs):
+        started = 0
+
+        def go_on(self, folder, row):
+            type(self).started += 1
+            (folder / self.out).mkdir()
+            (folder / self.out / ".datac.json").write_text('{"kind": "run", "finished": true}')
+            return subprocess.Popen(["sleep", "60"], stderr=subprocess.PIPE, text=True)
+
+    row = kills.run_with_kills(Finished((), "run"), tmp_path, [kills.until(0.0)] * 2, aimed=False)
+    assert (Finished.started, len(row.moments_s), row.anew) == (1, 1, 0)
+
+
 def test_a_difference_is_a_failure(kills, tmp_path, monkeypatch, capsys):
     row = kills.Row(aimed=True, moments_s=[1.0], half=1, files=6, differing=["metrics.jsonl"])
     found = {"rows": [asdict(row)]}
