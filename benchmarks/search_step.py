@@ -16,7 +16,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,19 +71,22 @@ VARIANTS = {
 class Step:
     """One variant with its own weights, logits and batch; all from the same seeds."""
 
-    def __init__(self, variant: Variant, method: Data, network: Network, batch: int) -> None:
-        self.variant, self.method = variant, method
+    def __init__(
+        self, variant: Variant, method: Data, network: Network, batch: int, device: torch.device
+    ) -> None:
+        self.variant, self.method, self.device = variant, method, device
         torch.manual_seed(0)
         build = fast_module if variant.fast else stock_module
         layout = CHANNELS_LAST if variant.last else CONTIGUOUS
         supernet = Supernet(network, method.layout, build=build).train()
-        self.supernet = supernet.to(memory_format=layout)  # type: ignore[call-overload]
+        self.supernet = supernet.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self.run = DenseSupernet(supernet, fast=variant.fast) if variant.dense else supernet
         generator = torch.Generator().manual_seed(1)
         self.logits = method.initial_logits(generator)
-        self.drawing = Drawing(self.logits, generator, 1.0, torch.device("cpu"))
-        self.images = torch.randn(batch, *network.input).contiguous(memory_format=layout)
-        self.labels = torch.randint(0, network.classes, (batch,))
+        self.drawing = Drawing(self.logits, generator, 1.0, device)
+        images = torch.randn(batch, *network.input).contiguous(memory_format=layout)
+        self.images = images.to(device)
+        self.labels = torch.randint(0, network.classes, (batch,)).to(device)
         self.optimizer = torch.optim.SGD(
             supernet.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4
         )
@@ -166,7 +169,9 @@ def work_of(step: Step) -> dict[str, float]:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = step.loss(step.draw() if step.variant.dense else step.drawn_weights())
     del loss
+    on_gpu = seen_by_cuda(step) if step.device.type == "cuda" else {}
     return {
+        **on_gpu,
         "peak_bytes": memory,
         "flops": flops.get_total_flops(),
         "launches": launches.count,
@@ -174,12 +179,38 @@ def work_of(step: Step) -> dict[str, float]:
     }
 
 
+def seen_by_cuda(step: Step) -> dict[str, float]:
+    """Of one step: the most bytes that torch's allocator had given out, and kernels launched."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    step.step()
+    torch.cuda.synchronize()
+    most = torch.cuda.max_memory_allocated()
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profile:
+        step.step()
+        torch.cuda.synchronize()
+    kernels = [e for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    return {"allocated_bytes": most, "kernels": len(kernels)}
+
+
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """Seconds. Of one thread processor time: what is left of wall time on a quiet machine."""
+    if device.type == "cuda":
+
+        def when_done() -> float:
+            torch.cuda.synchronize()
+            return time.perf_counter()
+
+        return when_done
+    return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+
+
 def time_steps(steps: dict[str, Step], repeats: int) -> dict[str, list[float]]:
     """Variant → seconds of a step, one a round; of the processor where there is one thread."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     order, shuffle = list(steps), random.Random(0)
-    # Of one thread, processor time is what is left of wall time on a machine without company.
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    clock = clock_of(next(iter(steps.values())).device)
     for step in steps.values():
         step.step()
     for done in range(repeats):
@@ -213,7 +244,7 @@ def rows_of(
     method = method_of(granularity, draws, network)
 
     def make(name: str) -> Step:
-        return Step(VARIANTS[name], method, network, options.batch)
+        return Step(VARIANTS[name], method, network, options.batch, torch.device(options.device))
 
     seconds = time_steps({name: make(name) for name in names}, options.repeats)
     work = {name: work_of(make(name)) for name in names}
@@ -268,6 +299,11 @@ def profile_of(step: Step, steps: int = 3) -> str:
     return "\n".join(lines)
 
 
+def device_name(device: str) -> str:
+    """For the record."""
+    return torch.cuda.get_device_name() if device == "cuda" else "cpu"
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -280,6 +316,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--profile", action="store_true", help="where the time of `sparse` goes")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -296,12 +333,9 @@ def main() -> None:
     for granularity in options.granularity:
         for draws in options.draws:
             if options.profile:
-                step = Step(
-                    VARIANTS["sparse"],
-                    method_of(granularity, draws, network),
-                    network,
-                    options.batch,
-                )
+                method = method_of(granularity, draws, network)
+                device = torch.device(options.device)
+                step = Step(VARIANTS["sparse"], method, network, options.batch, device)
                 print(f"{granularity}, M = {draws}\n\n{profile_of(step)}\n")
                 continue
             rows += rows_of(network, granularity, draws, names, options)
@@ -309,7 +343,12 @@ def main() -> None:
         return
     print(table_of(rows))
     if options.json:
-        options.json.write_text(json.dumps({"threads": options.threads, "rows": rows}, indent=1))
+        options.json.write_text(
+            json.dumps(
+                {"threads": options.threads, "device": device_name(options.device), "rows": rows},
+                indent=1,
+            )
+        )
 
 
 if __name__ == "__main__":
