@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from fidelity_latency import child_model, latencies_ms, published_model
 from fidelity_record import RESULT, Record, Searched, Trained, claim, settings_of
-from fidelity_schedule import Name
+from fidelity_schedule import Name, alone_in
 from fidelity_sizes import BASELINE, ROWS, SIZES, Study
 from fidelity_verdict import reasons_against
 
@@ -47,6 +47,11 @@ class Task:
 
 def carry_out(task: Task) -> None:
     """Do what is left of a run, and write its result. Ctrl-C saves and raises."""
+    with alone_in(task.folder):
+        _carry_out(task)
+
+
+def _carry_out(task: Task) -> None:
     torch.set_num_threads(1)
     study, row = SIZES[task.size][task.name.data], task.name.row
     settings = settings_of(study, row)

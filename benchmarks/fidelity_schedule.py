@@ -6,6 +6,7 @@ leaves; the same command goes on there.
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -21,11 +22,14 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datac.errors import BadInput
+
 if TYPE_CHECKING:
     from fidelity_record import Record
     from fidelity_sizes import Study
 
-LOG = "log.txt"
+LOG, LOCK = "log.txt", ".lock"
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, order=True)
@@ -99,7 +103,7 @@ def work_off(
     On Ctrl-C and SIGTERM all are asked to save, and KeyboardInterrupt is raised when they have.
     """
     waiting, running = list(names), list[Job]()
-    with _terminated_like_interrupted():
+    with _stopped_alike():
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
@@ -132,6 +136,8 @@ def _begin(
 def _in_process(log: Path, call: Callable[..., None], arguments: tuple[object, ...]) -> None:
     """In a group of its own, so that Ctrl-C reaches it once, from its parent."""
     os.setpgid(0, 0)
+    for number in STOPS:
+        signal.signal(number, signal.default_int_handler)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
@@ -151,9 +157,25 @@ def _stop_with_parent() -> None:
 
 
 @contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _stopped_alike() -> Iterator[None]:
+    """Ctrl-C and SIGTERM interrupt, also in the background, where a shell switches Ctrl-C off."""
+    before = {n: signal.signal(n, signal.default_int_handler) for n in STOPS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """BadInput where another process is at work in `folder`; the lock ends with the process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BadInput(
+                f"{folder} is being worked on by another process; wait for it"
+            ) from error
+        yield

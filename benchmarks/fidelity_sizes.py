@@ -78,17 +78,19 @@ def _network(dataset: Dataset, sizes: Sizes, size: tuple[int, int]) -> Network:
     )
 
 
+# Rates of the weights, tuned by seeds that no table has: at 0.1, the rate of the default recipes, a
+# loss of codes drawn at random rises above chance on CIFAR-10 and falls only as the rate does.
 _CIFAR, _SEGMENTATION = RECIPES["default"]["cifar"], RECIPES["default"]["segmentation"]
 
 CPU_CIFAR10 = Study(
     search=SearchRecipe(
-        supernet=Sizes(8, 5),
+        supernet=Sizes(8, 3),
         size=(16, 16),
-        batch_size=64,
+        batch_size=16,
         epochs=30,
         warm_up=10,
-        longest_epoch=10,
-        weight_rate=0.1,
+        longest_epoch=50,
+        weight_rate=0.01,
         validation_samples=512,
         threads=1,
     ),
@@ -104,10 +106,10 @@ CPU_CAMVID = Study(
         supernet=Sizes(8, 6, 16, 32),
         size=(96, 128),
         batch_size=8,
-        epochs=30,
-        warm_up=20,
+        epochs=34,
+        warm_up=14,
         longest_epoch=22,
-        weight_rate=0.1,
+        weight_rate=0.025,
         validation_samples=101,
         threads=1,
     ),

@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from fidelity_schedule import Name, planned, seconds_left, work_off
+from fidelity_schedule import Name, alone_in, planned, seconds_left, work_off
 from fidelity_sizes import SIZES
 from made_up_runs import record
+
+from datac.errors import BadInput
 
 CPU = SIZES["cpu"]
 NAMES = [Name("cifar10", "darts", seed) for seed in range(3)]
@@ -72,3 +74,22 @@ def test_an_interruption_reaches_what_runs_and_waits_for_it(tmp_path):
             lambda *_: None,
         )
     assert time.monotonic() - begun < 60
+
+
+def test_an_interruption_is_heard_where_a_shell_has_switched_it_off(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        test_an_interruption_reaches_what_runs_and_waits_for_it(tmp_path)
+    finally:
+        assert signal.signal(signal.SIGINT, before) is signal.SIG_IGN
+
+
+def test_two_processes_never_work_in_one_folder(tmp_path):
+    with (
+        alone_in(tmp_path / "run"),
+        pytest.raises(BadInput, match="another process"),
+        alone_in(tmp_path / "run"),
+    ):
+        pass
+    with alone_in(tmp_path / "run"):
+        pass
