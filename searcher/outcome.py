@@ -83,15 +83,15 @@ class Outcome:
 
 
 def write_outcome(outcome: Outcome, folder: Path, copy_to: Path | None) -> SearchResult:
-    """Write weights, result and genotype, and mark the folder as finished; the copy comes last."""
+    """Write weights, result and genotype, and the copy; then mark the folder as finished."""
     result = outcome.result()
     if outcome.supernet is not None:
         write_weights_file(folder / SUPERNET, outcome.supernet)
     write_beside(folder / RESULT, result.to_json())
     write_beside(folder / GENOTYPE, result.genotype.to_json())
-    mark(folder, "run", finished=True)
     if copy_to is not None:
         write_beside(copy_to, result.genotype.to_json())
+    mark(folder, "run", finished=True)  # last: what is finished cannot be resumed
     return result
 
 
