@@ -53,7 +53,7 @@ def loss_for(task: Task, ignore_index: int = IGNORED, label_smoothing: float = 0
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
         total = functional.cross_entropy(
-            logits.float(),
+            logits if logits.dtype == torch.float64 else logits.float(),
             labels,
             ignore_index=ignore_index,
             label_smoothing=label_smoothing,

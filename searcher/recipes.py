@@ -69,12 +69,7 @@ class SearchRecipe:
     @property
     def gentler(self) -> str:
         """The option that may help where the weights of a search diverge."""
-        if self.weight_rate > PAPER_CLASSIFICATION.weight_rate:
-            return (
-                f"--recipe paper, whose learning rate is {PAPER_CLASSIFICATION.weight_rate:g} "
-                f"instead of {self.weight_rate:g}"
-            )
-        return "another --seed or a larger --batch-size"
+        return f"a --learning-rate below {self.weight_rate:g}"
 
     def architecture_rate_for(self, steps: int) -> float:
         """The recipe's own, or the one that lets logits travel as far as in the published run."""

@@ -64,6 +64,12 @@ Task = Literal["segmentation", "classification"]
     help="How long.  [default: the recipe's]",
 )
 @click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATE",
+    help="Of the weights, the largest.  [default: the recipe's]",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     default="run",
@@ -188,6 +194,7 @@ class _Asked:
     task: Task | None
     draws: int | None
     epochs: int | None
+    learning_rate: float | None
     recipe: Literal["default", "paper"]
     method: str
     candidates: str | None
@@ -231,9 +238,12 @@ class _Asked:
         epochs = recipe.epochs if self.epochs is None else self.epochs
         size = self.run_options.crop or (given.input or (3, *recipe.size))[1:]
         sample = (3 if given.input is None else given.input[0], *size)
+        rate = self.learning_rate or recipe.weight_rate
         recipe = replace(
             recipe,
             size=size,
+            weight_rate=rate,
+            last_weight_rate=recipe.last_weight_rate * rate / recipe.weight_rate,
             epochs=epochs,
             warm_up=recipe.warm_up * epochs // recipe.epochs,
             batch_size=self.run_options.batch_size or recipe.batch_size,

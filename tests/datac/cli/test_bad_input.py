@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from datac import output_folder, published
@@ -257,3 +258,15 @@ def test_a_disk_that_fills_up_harms_nothing_that_was_saved(
     assert state_of(here / out) == (out, False)
     disk["full"] = False
     assert run([*ON_DATA[command](str(camvid)), "--resume"]) == ExitCode.PASS
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("command", [["search"], ["train", "data-m4", "--data", "shapes"]])
+def test_a_gpu_that_is_not_here_is_3_and_nothing_is_written(
+    here: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command, *TINY, "--device", "cuda"]) == ExitCode.PLATFORM_MISSING
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("datac: --device cuda: ")
+    assert "give --device cpu" in said
+    assert not any(here.iterdir())
