@@ -10,6 +10,7 @@ from torch import Tensor
 
 import datac
 from datac.datasets.dataset import Dataset
+from datac.documents.build_folder import GENOTYPE
 from datac.documents.gap import Gap
 from datac.documents.genotype import Provenance
 from datac.documents.network import Network
@@ -21,7 +22,6 @@ from searcher.derive import Derived
 from searcher.gumbel import Layout
 from searcher.weights_file import write_weights_file
 
-GENOTYPE = "genotype.json"
 RESULT = "search_result.json"
 SUPERNET = "supernet.safetensors"
 

@@ -21,14 +21,12 @@ from dataclasses import dataclass
 from compiler.lower import lower
 from compiler.ops import Cost
 from compiler.skeletons import SKELETONS
-from datac.documents.genotype import FIRST_NODE, Cell, CellKind, Genotype, Node, Path
+from datac.documents.genotype import CELL_KINDS, FIRST_NODE, Cell, CellKind, Genotype, Node, Path
 from datac.documents.latency_table import LatencyTable
 from datac.documents.network import Network
 from datac.documents.search_result import CountedQuantity
 from datac.documents.search_space import SearchSpace
 from datac.errors import BadInput
-
-KINDS: tuple[CellKind, ...] = ("normal", "reduction")
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def path_places(network: Network, space: SearchSpace) -> tuple[list[PathPlace], 
     counted on. Read off one graph in which every candidate reads every input once.
     """
     cell = _cell_of_everything(space)
-    graph = lower(Genotype(cells=dict.fromkeys(KINDS, cell)), network, keep_unread=True)
+    graph = lower(Genotype(cells=dict.fromkeys(CELL_KINDS, cell)), network, keep_unread=True)
     costs: dict[tuple[int, int, int], Cost] = {}
     shapes: dict[tuple[int, int, int], tuple[int, int, int]] = {}
     rest = Cost()
@@ -182,7 +180,7 @@ def _summed(
     """Over the cells of a kind; 0 where the network has no cell of a kind."""
     inputs = range(space.numbers()[-1])
     zeros = {(source, name): 0.0 for source in inputs for name in space.operations}
-    summed = {kind: dict(zeros) for kind in KINDS}
+    summed = {kind: dict(zeros) for kind in CELL_KINDS}
     for place, amount in amounts:
         summed[place.kind][place.input, place.operation] += amount
     return summed

@@ -26,6 +26,7 @@ from datac.torchrun import own_place
 from searcher.alternate import Alternation, Setting
 from searcher.augment import Batch
 from searcher.bounds import Limits
+from searcher.child import SMALLEST_BATCH
 from searcher.constraint import Constraint
 from searcher.derive import Derived
 from searcher.derive_within import derive_within
@@ -51,8 +52,6 @@ NODES = 4
 """Of a cell, as published."""
 FEWEST_CELLS = 3
 """A third and two thirds down stand the reductions; with fewer cells there is no normal one."""
-SMALLEST_BATCH = 2
-"""The image pooling of the segmentation head leaves one value a sample to its batch norm."""
 
 
 @dataclass(frozen=True)

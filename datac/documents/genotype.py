@@ -6,7 +6,7 @@ the last cell, 2 the first node of this cell.
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,7 @@ FIRST_NODE = 2
 """The number of a cell's first node; 0 and 1 are the cell's two inputs."""
 
 CellKind = Literal["normal", "reduction"]
+CELL_KINDS: tuple[CellKind, ...] = get_args(CellKind)
 Aggregation = Literal["sum", "mean"]
 
 # Strict: `true` and "2" are slips of the hand, not numbers.

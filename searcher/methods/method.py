@@ -11,13 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datac.documents.genotype import Aggregation, CellKind
+from datac.documents.genotype import CELL_KINDS, Aggregation, CellKind
 from datac.documents.search_result import Granularity
 from searcher.derive import Derived
 from searcher.gumbel import Layout, probabilities
 from searcher.supernet import Mixture
-
-KINDS: tuple[CellKind, ...] = ("normal", "reduction")
 
 Logits = dict[CellKind, Tensor]
 """(G, n) for each kind of cell, on the host; see `Layout`."""
@@ -79,7 +77,7 @@ class Method(ABC):
             kind: torch.randn(self.layout.shape, generator=generator)
             .mul_(INITIAL_DEVIATION)
             .requires_grad_()
-            for kind in KINDS
+            for kind in CELL_KINDS
         }
 
     def scores(self, logits: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from datac.documents.genotype import CellKind, Path
+from datac.documents.genotype import CELL_KINDS, CellKind, Path
 from datac.documents.network import Network
 from datac.documents.search_result import Granularity
 from datac.documents.search_space import SearchSpace
@@ -18,7 +18,7 @@ from searcher.derive import Choice, Derived
 from searcher.expected_cost import code_cost, cost_columns
 from searcher.gumbel import Layout
 from searcher.methods.data import check_draws
-from searcher.methods.method import KINDS, Drawing, Level, Logits, Method, Mixtures
+from searcher.methods.method import Drawing, Level, Logits, Method, Mixtures
 from searcher.path_costs import counted_costs
 from searcher.supernet import Mixture
 
@@ -86,7 +86,7 @@ class Random(Method):
         )
 
     def _code(self, generator: torch.Generator) -> Code:
-        return {kind: uniform_code(self.layout, self.draws, generator) for kind in KINDS}
+        return {kind: uniform_code(self.layout, self.draws, generator) for kind in CELL_KINDS}
 
     def scores(self, logits: Tensor) -> Tensor:
         """Every path is as likely as the others, whichever were drawn."""

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from datac.documents.genotype import CELL_KINDS
 from searcher.bounds import Bound
 from searcher.constraint import ASCENT, STIFFNESS, Constraint
 from searcher.gumbel import Layout
-from searcher.path_costs import KINDS, PathCosts
+from searcher.path_costs import PathCosts
 
 LAYOUT = Layout(("none", "skip_connect", "sep_conv_3x3"), 2)
 REST, STEPS, DRAWS = 100.0, 200, 4
@@ -18,7 +19,7 @@ COSTS = PathCosts(
             for s in range(3)
             for name in LAYOUT.operations
         }
-        for kind in KINDS
+        for kind in CELL_KINDS
     },
 )
 
@@ -33,12 +34,12 @@ def constraint(*values):
 
 
 def logits_at(value=0.0):
-    return {kind: torch.full(LAYOUT.shape, value, requires_grad=True) for kind in KINDS}
+    return {kind: torch.full(LAYOUT.shape, value, requires_grad=True) for kind in CELL_KINDS}
 
 
 def gradients(seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(LAYOUT.shape, generator=generator) for _ in KINDS]
+    return [torch.randn(LAYOUT.shape, generator=generator) for _ in CELL_KINDS]
 
 
 def length(tensors):
@@ -68,7 +69,9 @@ def test_an_exceeded_bound_pushes_as_hard_as_its_excess_whatever_the_unit():
     assert length(pushed) <= length(given)
     assert limit.multipliers == [pytest.approx(ASCENT / STEPS / 2)]
     # Downhill in the cost, and for whatever unit the loss has.
-    stepped = {kind: logits[kind] - 1e-3 * move for kind, move in zip(KINDS, added, strict=True)}
+    stepped = {
+        kind: logits[kind] - 1e-3 * move for kind, move in zip(CELL_KINDS, added, strict=True)
+    }
     assert limit.expected(stepped)[0] < expected
     again = constraint(limit.bounds[0].value).add_to([1000 * g for g in given], logits)
     assert all(torch.allclose(1000 * a, b, rtol=1e-4) for a, b in zip(pushed, again, strict=True))
@@ -103,7 +106,7 @@ def test_an_early_push_does_not_slow_what_comes_later():
 
 
 def test_no_gradient_of_the_loss_is_no_push():
-    zeros = [torch.zeros(LAYOUT.shape) for _ in KINDS]
+    zeros = [torch.zeros(LAYOUT.shape) for _ in CELL_KINDS]
     pushed = constraint(REST + 5).add_to(zeros, logits_at())
     assert not any(values.any() for values in pushed)
 
@@ -124,7 +127,8 @@ def test_a_loss_that_wants_more_comes_to_rest_at_the_bound(room, scale):
     last = []
     for step in range(STEPS):
         noisy = [
-            scale * (0.1 * wanted + torch.randn(LAYOUT.shape, generator=generator)) for _ in KINDS
+            scale * (0.1 * wanted + torch.randn(LAYOUT.shape, generator=generator))
+            for _ in CELL_KINDS
         ]
         for values, gradient in zip(logits.values(), limit.add_to(noisy, logits), strict=True):
             values.grad = gradient

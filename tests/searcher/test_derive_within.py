@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datac.documents.genotype import Cell, Node, Path
+from datac.documents.genotype import CELL_KINDS, Cell, Node, Path
 from searcher import derive_within as module
 from searcher.bounds import Bound
 from searcher.derive import child_probabilities, derive
 from searcher.derive_within import derive_within
 from searcher.gumbel import Layout, set_probability
-from searcher.path_costs import KINDS, PathCosts
+from searcher.path_costs import PathCosts
 
 CANDIDATES = ("none", "skip_connect", "sep_conv_3x3")
 LAYOUT = Layout(CANDIDATES, 1)  # none, then 2 operations on each of 2 inputs
@@ -68,7 +68,7 @@ def brute_force(derived, bounds, draws):
     scores = [
         first + second
         for (normal, first), (reduction, second) in itertools.product(
-            *(every_cell(derived, kind, draws) for kind in KINDS)
+            *(every_cell(derived, kind, draws) for kind in CELL_KINDS)
         )
         if not any(bound.excess({"normal": normal, "reduction": reduction}) for bound in bounds)
     ]
@@ -128,7 +128,7 @@ def test_the_probabilities_are_those_of_the_choice():
     derived = derived_from(p, LAYOUT, 2)
     paths = {
         kind: {(s, name): float(name == "sep_conv_3x3") for s in (0, 1) for name in CANDIDATES}
-        for kind in KINDS
+        for kind in CELL_KINDS
     }
     found = derive_within(derived, [bound_of(REST, paths)], LAYOUT, 2)
     (choice,) = found.choices["normal"]
@@ -148,7 +148,7 @@ def wide(seed, granularity="node", spread=1.5):
     layout = Layout(WIDE.candidates, 4, granularity)
     random = np.random.default_rng(seed)
     p = {}
-    for kind in KINDS:
+    for kind in CELL_KINDS:
         values = np.where(layout.mask, np.exp(spread * random.normal(size=layout.shape)), 0)
         p[kind] = values / values.sum(axis=1, keepdims=True)
     costs = {
@@ -157,7 +157,7 @@ def wide(seed, granularity="node", spread=1.5):
             for source in range(5)
             for name in layout.operations
         }
-        for kind in KINDS
+        for kind in CELL_KINDS
     }
     return layout, p, costs
 

@@ -6,9 +6,10 @@ import math
 import pytest
 import torch
 
+from datac.documents.genotype import CELL_KINDS
 from searcher.expected_cost import cost_columns, expected_cost
 from searcher.gumbel import Layout, draw, probabilities
-from searcher.path_costs import KINDS, PathCosts
+from searcher.path_costs import PathCosts
 
 CANDIDATES = ("none", "skip_connect", "sep_conv_3x3", "dil_conv_3x3")
 LAYOUTS = [
@@ -29,7 +30,7 @@ def costs_of(layout):
             for source in range(layout.node_numbers[-1])
             for name in layout.operations
         }
-        for kind in KINDS
+        for kind in CELL_KINDS
     }
     return PathCosts(REST, paths)
 
@@ -38,7 +39,7 @@ def logits_of(layout, spread=2.0):
     generator = torch.Generator().manual_seed(0)
     return {
         kind: spread * torch.randn(layout.shape, generator=generator, dtype=torch.float64)
-        for kind in KINDS
+        for kind in CELL_KINDS
     }
 
 
@@ -96,7 +97,9 @@ def test_its_gradient_is_that_of_finite_differences(layout, draws):
     values = [logits.requires_grad_() for logits in logits_of(layout).values()]
 
     def cost(*tables):
-        return expected_cost(dict(zip(KINDS, tables, strict=True)), columns, REST, layout, draws)
+        return expected_cost(
+            dict(zip(CELL_KINDS, tables, strict=True)), columns, REST, layout, draws
+        )
 
     assert torch.autograd.gradcheck(cost, values)
 
@@ -104,13 +107,13 @@ def test_its_gradient_is_that_of_finite_differences(layout, draws):
 @pytest.mark.parametrize("draws", [1, 4, 64])
 def test_a_sure_path_has_its_cost_and_a_finite_gradient(draws):
     layout = Layout(CANDIDATES, 1)
-    logits = {kind: torch.zeros(layout.shape) for kind in KINDS}
+    logits = {kind: torch.zeros(layout.shape) for kind in CELL_KINDS}
     for values in logits.values():
         values[0, 2] = 1000.0
         values.requires_grad_()
     cost = of(logits, layout, draws)
     costs = costs_of(layout)
-    expected = sum(costs.paths[kind][0, "sep_conv_3x3"] for kind in KINDS)
+    expected = sum(costs.paths[kind][0, "sep_conv_3x3"] for kind in CELL_KINDS)
     assert float(cost.detach()) == REST + expected
     cost.backward()
     assert all(values.grad.isfinite().all() for values in logits.values())
