@@ -97,10 +97,13 @@ class Constraint:
         return [float(cost.detach()) for cost in self._expected(logits)]
 
     def _expected(self, logits: Mapping[CellKind, Tensor]) -> list[Tensor]:
-        """The same, () float64 and differentiable."""
-        scores = {kind: self._scores(values) for kind, values in logits.items()}
+        """The same, () float64 and differentiable, each by a graph of its own."""
+
+        def scores() -> dict[CellKind, Tensor]:
+            return {kind: self._scores(values) for kind, values in logits.items()}
+
         return [
-            expected_cost(scores, columns, bound.costs.rest, self.layout, self.draws)
+            expected_cost(scores(), columns, bound.costs.rest, self.layout, self.draws)
             for bound, columns in zip(self.bounds, self._columns, strict=True)
         ]
 

@@ -113,10 +113,12 @@ def test_the_child_meets_its_bounds(tmp_path: Path, share: float, granularity: A
     "method", [MethodOptions(probabilities="clamp"), MethodOptions(level="single")]
 )
 def test_other_ways_to_search_are_bounded_too(tmp_path: Path, method: MethodOptions) -> None:
-    limits = Limits(max_macs=room("multiply_adds", 0.05))
-    (found,) = searched(tmp_path / "run", options(limits, method=method)).bounds
-    assert found.child <= found.bound
-    assert found.multiplier > 0
+    limits = Limits(max_params=room("parameters", 0.05), max_macs=room("multiply_adds", 0.05))
+    bounds = searched(tmp_path / "run", options(limits, method=method)).bounds
+    assert [found.quantity for found in bounds] == ["parameters", "multiply_adds"]
+    for found in bounds:
+        assert found.child <= found.bound
+        assert found.multiplier > 0
 
 
 def test_a_method_whose_mean_cost_is_not_known_is_not_bounded() -> None:
