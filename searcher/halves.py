@@ -127,13 +127,18 @@ def _splits(
 
 
 def _validation(dataset: Dataset, network: Network, recipe: SearchRecipe) -> Batches | None:
-    """Samples from all over the split, in whole batches."""
+    """Samples from all over the split, mixed and in whole batches.
+
+    A folder of images is sorted by class: unmixed, the statistics of a batch would be those of one
+    class, which no batch of the search has.
+    """
     val = dataset.splits["val"]
     if len(val) < 2:
         return None
     count = min(recipe.validation_samples, len(val))
     indices = np.linspace(0, len(val) - 1, count).round().astype(int)
-    part = Part(val, tuple(indices.tolist()))
+    mixed = np.random.default_rng(0).permutation(indices)
+    part = Part(val, tuple(mixed.tolist()))
     return _batches(part, dataset, network, recipe, 0, augment=False)
 
 

@@ -76,6 +76,13 @@ class Tiny:
         return samples
 
 
+class Sorted(Tiny):
+    """48 samples of each split by their class, as those of a folder are."""
+
+    def _samples(self, seed: int, count: int) -> list[Sample]:
+        return sorted(super()._samples(seed, 48), key=lambda sample: sample.label)
+
+
 def options(network: Network = CIFAR, **changes: Any) -> SearchOptions:
     recipe = {key: changes.pop(key) for key in list(changes) if hasattr(RECIPE, key)}
     method = {key: changes.pop(key) for key in list(changes) if hasattr(MethodOptions, key)}
@@ -286,6 +293,14 @@ def test_auto_says_what_it_chose(tmp_path: Path, capsys: pytest.CaptureFixture[s
     told = capsys.readouterr().err
     assert "chosen by --device auto" in told
     assert "epoch 1/1" in told
+
+
+def test_a_validation_mixes_what_a_folder_sorts_by_class() -> None:
+    splits = split_in_halves(Sorted(), CIFAR, replace(RECIPE, batch_size=12), seed=4)
+    assert splits.validation is not None
+    batches = [batch.labels.tolist() for batch in splits.validation.epoch(0)]
+    assert sorted(label for batch in batches for label in batch) == [0] * 24 + [1] * 24
+    assert all(set(batch) == {0, 1} for batch in batches)
 
 
 def test_the_halves_share_no_sample() -> None:
