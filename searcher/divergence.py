@@ -3,7 +3,8 @@
 What a step gives is looked at before anything moves by it, so a divergence leaves weights and
 logits as they were, and no checkpoint is ever made of it. On a GPU reading a number would make
 every step wait; there the copy of one look is read at the next one, when it has long arrived, and
-by then a step has moved the weights.
+by then a step has moved the weights. The gradient of the logits is on the host everywhere, so it
+is judged at once: what is drawn next needs finite logits.
 
 Of several processes all see the same: loss and gradients are means over them.
 """
@@ -62,23 +63,25 @@ class Watch:
 
     def look(self, step: int, learners: Learners, loss: Tensor, norm: Tensor) -> None:
         """NotFiniteError where the loss or the norm of its gradient, (), is NaN or infinite."""
-        look: _Look | None = _Look(step, learners, loss, norm)
-        if self._late:
-            look, self._pending = self._pending, look
-        self._judge(look)
+        look = _Look(step, learners, loss, norm)
+        late = self._late and not (learners == "logits" and not math.isfinite(norm))
+        pending, self._pending = self._pending, look if late else None
+        self._judge(pending, moved=True)
+        if not late:
+            self._judge(look, moved=False)
 
     def settle(self) -> None:
         """Read what a late watch has not read yet."""
         look, self._pending = self._pending, None
-        self._judge(look)
+        self._judge(look, moved=True)
 
-    def _judge(self, look: _Look | None) -> None:
+    def _judge(self, look: _Look | None, *, moved: bool) -> None:
         if look is None:
             return
         loss, norm = look.read()
         for what, value in (("loss", loss), (f"gradient of the {look.learners}", norm)):
             if not math.isfinite(value):
-                raise NotFiniteError(f"the {what}", value, look.step, moved=self._late)
+                raise NotFiniteError(f"the {what}", value, look.step, moved=moved)
         if look.learners == "weights":
             self._norms.append(norm)
 

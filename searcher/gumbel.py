@@ -172,9 +172,7 @@ def draw(p: Tensor, draws: int, generator: torch.Generator) -> Codes:
     """
     p = p.detach().double()
     if not (p.isfinite().all() and (p.sum(dim=-1) > 0).all()):
-        raise BadInput(
-            "the architecture's probabilities are no longer finite: lower its learning rate"
-        )
+        raise ValueError("probabilities that are not finite, or a group without any")
     exponential = torch.empty(draws, *p.shape, dtype=torch.float64)
     exponential.exponential_(generator=generator)
     noise = -exponential.clamp_(min=torch.finfo(torch.float64).tiny).log_()

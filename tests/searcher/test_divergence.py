@@ -143,11 +143,17 @@ def assert_it_lost_nothing(folder: Path, again: Callable[..., None], straight: P
 # ---------------------------------------------------------------- a search
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "late"),
+    [(method, False) for method in METHODS]
+    # Of the logits' gradient, which a method without logits lacks, a late watch tells at once too.
+    + [(method, True) for method in METHODS if method != "random"],
+)
 def test_a_search_stops_at_the_step_and_goes_on_from_the_checkpoint(
-    tmp_path: Path, method: str
+    tmp_path: Path, method: str, late: bool
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("searcher.epochs.Watch", lambda **_: Watch(late=late))
         failing = Failing(_Search, break_a_weight, patch)
         sentence = (
             r"^the loss is nan at step 6, in epoch 2: stem\.conv\.weight was not finite before "
@@ -287,6 +293,13 @@ def test_a_late_watch_tells_at_the_next_look_which_step_it_was(loss: float, norm
         watch.look(5, "weights", ONE, ONE)
     assert found.value.moved
     assert watch.norms == (1.0,)
+
+
+def test_a_late_watch_tells_of_the_step_before_first() -> None:
+    watch = Watch(late=True)
+    watch.look(3, "weights", torch.tensor(math.nan), ONE)
+    with pytest.raises(NotFiniteError, match="the loss is nan at step 3"):
+        watch.look(4, "logits", torch.tensor(math.nan), torch.tensor(math.nan))
 
 
 def test_a_late_watch_is_read_before_a_checkpoint() -> None:

@@ -241,7 +241,7 @@ def test_the_generator_decides():
 
 
 def test_probabilities_that_are_not_finite_are_refused():
-    with pytest.raises(BadInput, match="learning rate"):
+    with pytest.raises(ValueError, match="not finite"):
         draw(torch.tensor([[0.5, math.nan]]), 2, generator())
 
 
