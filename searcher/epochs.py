@@ -217,13 +217,18 @@ class EpochRun(ABC, Generic[Batches]):
         evidence = Evidence(
             self.data, not damaged, self.learners(), self.logits(), self.watch.norms
         )
-        way_out = "the data set mended" if damaged else self.schedule.gentler
         return (
             f"{found.what} is {found.value} at step {found.step + 1}, in epoch "
             f"{found.step // self.steps_of_an_epoch + 1}: {cause_of(found, evidence)}; "
-            f"{self.out / CHECKPOINT} still holds step {self.saved} for --resume, or give "
-            f"--restart with {way_out}"
+            f"{self.out / CHECKPOINT} still holds step {self.saved}{self._way_out(damaged)}"
         )
+
+    def _way_out(self, damaged: bool) -> str:
+        """On a CPU the checkpoint leads to the same step again, unless it was the images."""
+        if not damaged and self.fabric.device.type == "cpu":
+            return f", which leads here again: give --restart with {self.schedule.gentler}"
+        change = "the data set mended" if damaged else self.schedule.gentler
+        return f" for --resume, or give --restart with {change}"
 
     # ---- what it tells -------------------------------------------------------------------
 
