@@ -108,7 +108,9 @@ class _Probed(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         job, (gradient,) = ctx.job, gradients
         values = dict(zip(job.sources, ctx.saved_tensors, strict=True))
-        flat, products = _flat(gradient), [ctx.like.new_zeros(())] * len(ctx.like)
+        # <g, o_k> in a half precision would be rounded to two or three digits at the end.
+        flat = _flat(gradient).to(torch.promote_types(gradient.dtype, torch.float32))
+        products = [ctx.like.new_zeros(())] * len(ctx.like)
         with torch.no_grad(), ctx.autocast:
             for probe in job.probes:
                 output = job.shared.output(probe, values[probe.source])
