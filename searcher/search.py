@@ -287,7 +287,10 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
         self.tally.seconds += time.monotonic() - begun
         self.seconds += self.tally.seconds
         logits = self.alternation.logits
-        scores = {kind: self.method.scores(values.detach()) for kind, values in logits.items()}
+        # In float64, as a derivation reads them.
+        scores = {
+            kind: self.method.scores(values.detach().double()) for kind, values in logits.items()
+        }
         record = SearchRecord(
             epoch=self.epoch,
             steps=self.step,

@@ -109,6 +109,20 @@ def _check_records(folder: Path, form: str) -> None:
         assert last["architecture_loss"] == last["weight_loss"]
 
 
+@pytest.mark.parametrize("probabilities", ["softmax", "clamp"])
+def test_the_logits_of_the_last_line_are_those_that_were_derived(
+    tmp_path: Path, probabilities: Any
+) -> None:
+    given = options(method=MethodOptions(probabilities=probabilities))
+    result = searched(tmp_path / "run", given)
+    logits = lines(tmp_path / "run")[-1]["logits"]
+    for kind, nodes in result.distributions.items():
+        for row, node in zip(logits[kind], nodes, strict=True):
+            known = [node.none, *node.paths]
+            p = torch.tensor(row[: len(known)], dtype=torch.float64).softmax(0)
+            assert p.tolist() == pytest.approx(known, rel=1e-12)
+
+
 def test_a_checkpoint_of_another_method_or_space_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
