@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from compiler.lower import AUXILIARY, lower
 from compiler.torch_module import DropPathModule, GraphModule
@@ -108,35 +108,34 @@ class _Tally:
     seconds: float = 0.0
 
 
-class _Training(EpochRun[Batch]):
-    """One training on its way."""
+class ModuleTraining(EpochRun[Batch]):
+    """The training of any module by a recipe.
+
+    In training mode the module may answer {"logits", "auxiliary"}, each (N, classes, ...), else the
+    logits alone. best, last: what was scored on the split `val`.
+    """
 
     kind, schema, doing = "child", "datac.train_checkpoint/1", "training"
 
     def __init__(
         self,
-        genotype: Genotype,
+        make: Callable[[], nn.Module],
         dataset: Dataset,
         network: Network,
-        options: TrainOptions,
-        start: Start,
+        recipe: Recipe,
+        seed: int,
         fabric: Fabric,
         out: Path,
     ) -> None:
-        self.options, self.recipe, self.start = options, options.recipe, start
-        self.training = batches_of(dataset, network, self.recipe, options.seed, training=True)
-        super().__init__(fabric, out, dataset.name, self.recipe, len(self.training))
-        self.genotype = genotype.model_copy(update={"network": network})
-        self.dataset, self.network = dataset, network
-        self.validation = batches_of(dataset, network, self.recipe, options.seed, training=False)
-        self.names = tuple(lower(genotype, network).weight_specs())
-        torch.manual_seed(options.seed)
-        graph = lower(genotype, network, training=True)
-        child = laid_out(GraphModule(graph, fast_module), network)
-        start.apply(child)
-        self.module, self.optimiser = fabric.setup(child, optimiser_of(child, self.recipe))
-        self.loss = loss_for(network.task, label_smoothing=self.recipe.label_smoothing)
-        self.drops = [each for each in child.modules() if isinstance(each, DropPathModule)]
+        self.dataset, self.network, self.recipe, self.seed = dataset, network, recipe, seed
+        self.training = batches_of(dataset, network, recipe, seed, training=True)
+        super().__init__(fabric, out, dataset.name, recipe, len(self.training))
+        self.validation = batches_of(dataset, network, recipe, seed, training=False)
+        torch.manual_seed(seed)
+        module = laid_out(make(), network)
+        self.module, self.optimiser = fabric.setup(module, optimiser_of(module, recipe))
+        self.loss = loss_for(network.task, label_smoothing=recipe.label_smoothing)
+        self.drops = [each for each in module.modules() if isinstance(each, DropPathModule)]
         self.tally = self._new_tally()
         self.best: Score | None = None
         self.last: Score | None = None
@@ -145,22 +144,12 @@ class _Training(EpochRun[Batch]):
         """What must be equal for two runs to be one."""
         recipe = {key: str(value) for key, value in asdict(self.recipe).items() if key != "source"}
         return {
-            "genotype": self.genotype.hash,
             "data set": self.dataset.name,
             "data digest": self.dataset.digest,
-            "seed": self.options.seed,
+            "seed": self.seed,
             "network": self.network.model_dump_json(),
-            "start": f"{self.start.kind} {self.start.digest}",
             **{f"recipe {key}": value for key, value in recipe.items()},
         }
-
-    def describe(self) -> str:
-        """What it does, for the first line."""
-        source = "scratch" if self.start.source is None else str(self.start.source)
-        return (
-            f"training on {self.dataset.name} from {source}: {self.epochs} epochs of "
-            f"{len(self.training)} steps, batches of {self.recipe.batch_size}"
-        )
 
     # ---- the optimisation ----------------------------------------------------------------
 
@@ -195,7 +184,7 @@ class _Training(EpochRun[Batch]):
         return [batches.images]
 
     def learners(self) -> dict[str, Tensor]:
-        """The weights of the child."""
+        """The weights of the module."""
         return dict(self.module.module.named_parameters())
 
     def _loss(self, outputs: Tensor | dict[str, Tensor], labels: Tensor) -> Tensor:
@@ -214,7 +203,7 @@ class _Training(EpochRun[Batch]):
         improved = self.best is None or self.last.rank > self.best.rank
         if improved:
             self.best = self.last
-            write_weights_file(self.out / WEIGHTS, self._weights())
+            write_weights_file(self.out / WEIGHTS, self.weights())
         self.tally.seconds += time.monotonic() - begun
         self.seconds += self.tally.seconds
         record = TrainRecord(
@@ -234,10 +223,9 @@ class _Training(EpochRun[Batch]):
 
     # ---- saving --------------------------------------------------------------------------
 
-    def _weights(self) -> dict[str, Tensor]:
-        """Those of the child: the auxiliary head stays behind."""
-        state = self.module.state_dict()
-        return {name: state[name] for name in self.names}
+    def weights(self) -> dict[str, Tensor]:
+        """What is kept of the module."""
+        return dict(self.module.state_dict())
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -260,9 +248,51 @@ class _Training(EpochRun[Batch]):
         self.module.load_state_dict(state["module"])
         self.optimiser.load_state_dict(state["optimiser"])
 
+
+class _Training(ModuleTraining):
+    """The training of a child on its way."""
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        dataset: Dataset,
+        network: Network,
+        options: TrainOptions,
+        start: Start,
+        fabric: Fabric,
+        out: Path,
+    ) -> None:
+        self.options, self.start = options, start
+        self.genotype = genotype.model_copy(update={"network": network})
+        self.names = tuple(lower(genotype, network).weight_specs())
+        super().__init__(self._child, dataset, network, options.recipe, options.seed, fabric, out)
+
+    def _child(self) -> nn.Module:
+        child = GraphModule(lower(self.genotype, self.network, training=True), fast_module)
+        self.start.apply(child)
+        return child
+
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for two runs to be one."""
+        start = f"{self.start.kind} {self.start.digest}"
+        return {"genotype": self.genotype.hash, **super().identity(), "start": start}
+
+    def describe(self) -> str:
+        """What it does, for the first line."""
+        source = "scratch" if self.start.source is None else str(self.start.source)
+        return (
+            f"training on {self.data} from {source}: {self.epochs} epochs of "
+            f"{len(self.training)} steps, batches of {self.recipe.batch_size}"
+        )
+
+    def weights(self) -> dict[str, Tensor]:
+        """Those of the child: the auxiliary head stays behind."""
+        state = super().weights()
+        return {name: state[name] for name in self.names}
+
     def finish(self) -> TrainResult:
         """The last weights and the result; the checkpoint has served its purpose."""
-        write_weights_file(self.out / LAST, self._weights())
+        write_weights_file(self.out / LAST, self.weights())
         result = self._result()
         write_beside(self.out / RESULT, result.to_json())
         mark(self.out, "child", finished=True)
