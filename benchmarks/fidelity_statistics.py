@@ -12,8 +12,8 @@ from fidelity_record import Record
 from scipy import stats
 
 CONFIDENCE = 0.95
-FEWEST_FOR_TAU = 4
-"""With fewer pairs even a perfect order has p > 0.05."""
+FEWEST_FOR_TAU = 5
+"""With fewer pairs even a perfect order has p > 0.05: 2 / 4!, of both directions."""
 
 Finding = Literal["better", "worse", "inconclusive"]
 

@@ -39,7 +39,7 @@ def test_tau_is_1_where_the_order_is_the_same_and_says_how_likely_that_is_by_cha
     assert found.pairs == 5
 
 
-@pytest.mark.parametrize("pairs", [[(1, 1), (2, 2), (3, 3)], [(1, n) for n in range(8)]])
+@pytest.mark.parametrize("pairs", [[(n, n) for n in range(4)], [(1, n) for n in range(8)]])
 def test_few_pairs_or_a_constant_have_no_tau(pairs):
     assert correlation(pairs) is None
 
