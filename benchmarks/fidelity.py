@@ -3,10 +3,12 @@
     python benchmarks/fidelity.py --cifar10 CIFAR10 --camvid CAMVID --out fidelity --size cpu
     python benchmarks/fidelity.py --summary --results docs/results/fidelity.jsonl
 
-Every method searches as many epochs, steps and samples; every child is trained from scratch by one
-recipe, at the width whose multiply-adds come nearest to a common number. A run is one method and
-one seed, in OUT/DATA/ROW/SEED. What is finished is skipped and what is unfinished goes on, so the
-command may be stopped (Ctrl-C) and given again at any time.
+Every search takes as many weight steps of as many samples. Once a row that alternates has warmed up
+it looks at as many again, of the other half of the data, for its logits; the others take one batch
+a step, of all of the data. Every child is trained from scratch by one recipe, at the width whose
+multiply-adds come nearest to a common number. A run is one method and one seed, in
+OUT/DATA/ROW/SEED. What is finished is skipped and what is unfinished goes on, so the command may be
+stopped (Ctrl-C) and given again at any time.
 """
 
 from __future__ import annotations
