@@ -6,7 +6,7 @@
 # Parts go on after one another even where one fails; the last lines say which did. Without the
 # fidelity runs (FIDELITY=no) about a quarter of an hour, with them a GPU week.
 set -uo pipefail
-[ $# -ge 2 ] || { sed -n '2,8p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,7p' "$0" >&2; exit 2; }
 camvid=$(realpath "$1") cifar10=$(realpath "$2") out=$(realpath -m "${3:-gpu-results}")
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
