@@ -26,9 +26,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # the checkout that this f
 
 import torch
 from dense_supernet import DenseSupernet
+from operator_counts import Launches, flop_counter
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from compiler.candidates import SEARCH_SPACE
 from compiler.torch_module import stock_module
@@ -41,7 +40,6 @@ from searcher.methods.data import Data
 from searcher.supernet import Supernet, frozen
 
 CHANNELS_LAST, CONTIGUOUS = torch.channels_last, torch.contiguous_format
-VIEWS = ("view", "permute", "as_strided", "detach", "t.", "select", "expand", "unsqueeze", "slice")
 
 
 @dataclass(frozen=True)
@@ -137,25 +135,12 @@ class Step:
 # ---- what is measured ---------------------------------------------------------------------------
 
 
-class Launches(TorchDispatchMode):
-    """Operator calls that are no views: what would be kernel launches on a GPU."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run and count."""
-        self.count += not any(name in str(func) for name in VIEWS)
-        return func(*args, **(kwargs or {}))
-
-
 def work_of(step: Step) -> dict[str, float]:
     """Of one step, counted: peak bytes, floating-point operations, launches, saved bytes."""
     step.step()  # momentum exists from now on
     step.optimizer.zero_grad()
     memory = peak_bytes(step.step, step.held())
-    with FlopCounterMode(display=False) as flops:
+    with flop_counter() as flops:
         step.step()
     with Launches() as launches:
         step.step()
