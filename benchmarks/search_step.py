@@ -39,6 +39,9 @@ from searcher.methods import Drawing
 from searcher.methods.data import Data
 from searcher.supernet import Supernet, frozen
 
+CODES = 8
+"""Draws that the work of a step is counted on."""
+
 CHANNELS_LAST, CONTIGUOUS = torch.channels_last, torch.contiguous_format
 
 
@@ -121,6 +124,16 @@ class Step:
         """A code without gradient."""
         return self.method.for_weights(self.drawing)
 
+    def seed(self, seed: int) -> None:
+        """Make the draws that come the same for whoever sets the same seed."""
+        self.drawing.generator.manual_seed(seed)
+
+    def give_momentum(self) -> None:
+        """To every weight, as in the midst of a search: else the first draws would need less."""
+        for weight in self.supernet.parameters():
+            weight.grad = torch.zeros_like(weight)
+        self.optimizer.step()
+
     def step(self) -> None:
         """Both."""
         self.architecture()
@@ -135,15 +148,39 @@ class Step:
 # ---- what is measured ---------------------------------------------------------------------------
 
 
-def work_of(step: Step) -> dict[str, float]:
-    """Of one step, counted: peak bytes, floating-point operations, launches, saved bytes."""
-    step.step()  # momentum exists from now on
+def work_of(step: Step) -> dict[str, Any]:
+    """Of a step, counted: peak bytes, floating-point operations, launches, saved bytes.
+
+    Medians over draws from the same seeds for every count and every variant: codes differ in what
+    they run. A dense step runs all of it whatever the code, so one is enough.
+    """
+    step.give_momentum()
+    drawn = [work_of_draw(step, seed) for seed in range(1 if step.variant.dense else CODES)]
+    peaks = [each["peak_bytes"] for each in drawn]
+    medians = {name: statistics.median(each[name] for each in drawn) for name in drawn[0]}
+    return {**medians, "peak_bytes_range": [min(peaks), max(peaks)], "codes": len(drawn)}
+
+
+def work_of_draw(step: Step, seed: int) -> dict[str, float]:
+    """Of the codes that follow from a seed."""
     step.optimizer.zero_grad()
+    step.seed(seed)
     memory = peak_bytes(step.step, step.held())
-    with flop_counter() as flops:
+    step.seed(seed)
+    with flop_counter() as flops, Launches() as launches:
         step.step()
-    with Launches() as launches:
-        step.step()
+    on_gpu = seen_by_cuda(step, seed) if step.device.type == "cuda" else {}
+    return {
+        **on_gpu,
+        "peak_bytes": memory,
+        "flops": flops.get_total_flops(),
+        "launches": launches.count,
+        "saved_bytes": saved_bytes(step, seed),
+    }
+
+
+def saved_bytes(step: Step, seed: int) -> int:
+    """What autograd keeps for the backward pass of the weight step."""
     saved: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -151,26 +188,24 @@ def work_of(step: Step) -> dict[str, float]:
         saved[storage._cdata] = storage.nbytes()
         return tensor
 
+    step.seed(seed)
+    step.draw()  # that of the architecture step, which comes before
+    codes = step.draw() if step.variant.dense else step.drawn_weights()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = step.loss(step.draw() if step.variant.dense else step.drawn_weights())
+        loss = step.loss(codes)
     del loss
-    on_gpu = seen_by_cuda(step) if step.device.type == "cuda" else {}
-    return {
-        **on_gpu,
-        "peak_bytes": memory,
-        "flops": flops.get_total_flops(),
-        "launches": launches.count,
-        "saved_bytes": sum(saved.values()),
-    }
+    return sum(saved.values())
 
 
-def seen_by_cuda(step: Step) -> dict[str, float]:
-    """Of one step: the most bytes that torch's allocator had given out, and kernels launched."""
+def seen_by_cuda(step: Step, seed: int) -> dict[str, float]:
+    """The most bytes that torch's allocator had given out, and kernels launched."""
+    step.seed(seed)
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     step.step()
     torch.cuda.synchronize()
     most = torch.cuda.max_memory_allocated()
+    step.seed(seed)
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profile:
         step.step()
@@ -259,10 +294,12 @@ def table_of(rows: Sequence[dict[str, Any]]) -> str:
     lines = [head, "|---|---|---|---|---|---|---|---|---|"]
     for row in rows:
         low, high = row["time_ratio_quartiles"]
+        least, most = (peak / 1e6 for peak in row["peak_bytes_range"])
         lines.append(
             f"| {row['granularity']} | {row['M']} | {row['variant']} | {row['time_ratio']:.2f} "
-            f"({low:.2f}-{high:.2f}) | {row['memory_ratio']:.2f} | {row['peak_bytes'] / 1e6:.0f} | "
-            f"{row['flops'] / 1e9:.1f} | {row['launches']} | {row['saved_bytes'] / 1e6:.0f} |"
+            f"({low:.2f}-{high:.2f}) | {row['memory_ratio']:.2f} | "
+            f"{row['peak_bytes'] / 1e6:.0f} ({least:.0f}-{most:.0f}) | "
+            f"{row['flops'] / 1e9:.1f} | {row['launches']:.0f} | {row['saved_bytes'] / 1e6:.0f} |"
         )
     return "\n".join(lines)
 

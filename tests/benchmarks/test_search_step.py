@@ -3,7 +3,10 @@
 import pytest
 import torch
 from operator_counts import Launches, flop_counter
+from search_step import VARIANTS, Step, method_of, work_of_draw
 from torch.nn.functional import conv2d
+
+from datac.documents.network import Network
 
 N, C, SIZE, KERNEL = 2, 6, 5, 3
 
@@ -57,3 +60,13 @@ def test_a_view_and_an_empty_tensor_are_none(call):
     with Launches() as launches:
         call(x)
     assert launches.count == 0
+
+
+def test_counts_are_those_of_one_draw():
+    network = Network(skeleton="cifar", channels=4, cells=3, classes=10, input=(3, 8, 8))
+    method = method_of("node", 2, network)
+    step = Step(VARIANTS["sparse"], method, network, 2, torch.device("cpu"))
+    step.give_momentum()
+    first, other, again = (work_of_draw(step, seed) for seed in (0, 1, 0))
+    assert first == again
+    assert all(first[name] != other[name] for name in first)

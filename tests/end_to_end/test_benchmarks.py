@@ -69,6 +69,9 @@ def test_a_search_step_is_measured_beside_the_dense_one(tmp_path):
     assert sparse["memory_ratio"] > 1
     for count in ("flops", "launches", "saved_bytes", "peak_bytes"):
         assert 0 < sparse[count] < dense[count]
+    assert (dense["codes"], sparse["codes"]) == (1, 8)
+    least, most = sparse["peak_bytes_range"]
+    assert least < sparse["peak_bytes"] < most
 
 
 def test_single_operations_are_measured_beside_torchs_own(tmp_path):
