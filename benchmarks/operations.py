@@ -68,6 +68,28 @@ def norms_behind_concat(channels: int, size: int, batch: int) -> Callable[[Build
     return make
 
 
+def norm_backward(lie: Callable[[Tensor], Tensor]) -> Callable[[Build], Run]:
+    """The backward pass alone of a batch norm whose gradient lies as `lie` makes it.
+
+    Ours: laid out like the value first, as `searcher/layouts.py` does it.
+    """
+
+    def make(build: Build) -> Run:
+        value = build(BatchNorm(16, affine=False))(_image((16, 16, 32, 32)).requires_grad_())
+        gradient = lie(torch.randn_like(value))
+        if build is stock_module:
+            return lambda: value.backward(gradient, retain_graph=True)
+        last = torch.channels_last
+        return lambda: value.backward(gradient.contiguous(memory_format=last), retain_graph=True)
+
+    return make
+
+
+def _slice(gradient: Tensor) -> Tensor:
+    """The first of four parts, as the backward of `cat` gives it."""
+    return torch.cat([gradient] * 4, 1)[:, : gradient.shape[1]]
+
+
 def resize_and_loss(classes: int, before: tuple[int, int], after: tuple[int, int]) -> Any:
     """The last two steps of a segmentation net, batch 8."""
 
@@ -128,6 +150,9 @@ CASES: dict[str, Callable[[Build], Run]] = {
     "pointwise 16 to 16": one(Conv(16, 16), (16, 16, 32, 32)),
     "pointwise 64 to 64": one(Conv(64, 64), (16, 64, 8, 8)),
     "factorized reduce, second half": halves(64, 32, 16),
+    "norm backward, gradient dense": norm_backward(lambda gradient: gradient),
+    "norm backward, gradient a slice": norm_backward(_slice),
+    "norm backward, gradient channels first": norm_backward(Tensor.contiguous),
     "norms behind concat": norms_behind_concat(16, 32, 16),
     "resize and loss": resize_and_loss(11, (12, 15), (180, 240)),
     "training step, 180x240": training_step(180, 240),

@@ -1,8 +1,8 @@
 """Depthwise convolution with a backward that keeps off torch's slow roads on the CPU.
 
-On the CPU (torch 2.13, oneDNN) the backward of a dilated depthwise convolution is up to 100 times
-slower than its forward, and the weight gradient of a kernel wider than 3 five times, because they
-leave the vectorised code. Here each gradient is put in terms of what is fast, exactly:
+On the CPU (torch 2.13, oneDNN) the backward of a dilated depthwise convolution and the weight
+gradient of a kernel wider than 3 leave the vectorised code (`benchmarks/operations.py --only
+depthwise` has what that costs). Here each gradient is put in terms of what is fast, exactly:
 
 * data: a forward convolution of the gradient with the kernel turned by 180 degrees;
 * weight: weight gradients of undilated convolutions of stride 1, on the images of a phase each

@@ -75,9 +75,12 @@ def test_a_search_step_is_measured_beside_the_dense_one(tmp_path):
 
 
 def test_single_operations_are_measured_beside_torchs_own(tmp_path):
-    done = run("operations.py", "--only", "concat", "resize", "--repeats", "3", folder=tmp_path)
+    done = run(
+        "operations.py", "--only", "a slice", "concat", "resize", "--repeats", "3", folder=tmp_path
+    )
     rows = json.loads((tmp_path / "out.json").read_text())["rows"]
-    assert [row["operation"] for row in rows] == ["norms behind concat", "resize and loss"]
+    names = ["norm backward, gradient a slice", "norms behind concat", "resize and loss"]
+    assert [row["operation"] for row in rows] == names
     assert all(row["ratio_low"] <= row["ratio"] <= row["ratio_high"] for row in rows)
     assert "| norms behind concat |" in done.stdout
 
