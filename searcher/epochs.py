@@ -137,15 +137,19 @@ class EpochRun(ABC, Generic[Batches]):
             lambda: prepare(self.out, self.kind, resume=resume, restart=restart)
         )
         if self.processes.any(bool(going_on)):
-            content = load_checkpoint(self.out / CHECKPOINT, self.schema)
-            check_same_options(content["options"], self.identity(), self.out / CHECKPOINT)
-            self.epoch, self.step, self.seconds = (content[x] for x in ("epoch", "step", "seconds"))
-            self.saved = self.step
-            self.restore(content["state"])
-            restore_random_state(content["random"])
+            self.processes.agreed(self._go_on)
         else:
             self.save()
         self.processes.by_first(lambda: truncate_metrics(self.out, self.epoch))
+
+    def _go_on(self) -> None:
+        """Stand where the checkpoint stands, which every process reads for itself."""
+        content = load_checkpoint(self.out / CHECKPOINT, self.schema)
+        check_same_options(content["options"], self.identity(), self.out / CHECKPOINT)
+        self.epoch, self.step, self.seconds = (content[x] for x in ("epoch", "step", "seconds"))
+        self.saved = self.step
+        self.restore(content["state"])
+        restore_random_state(content["random"])
 
     def save(self) -> None:
         """The checkpoint, whole or not at all; whoever does not write it waits."""

@@ -157,6 +157,19 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
+UNREADABLE = """
+import os
+import sys
+
+from datac.cli import run
+from searcher import epochs
+
+if os.environ["RANK"] == "1":
+    epochs.CHECKPOINT = "nowhere.pt"
+sys.exit(run(sys.argv[1:]))
+"""
+
+
 def test_they_stop_at_one_step_where_one_alone_has_seen_a_damaged_image(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(DAMAGED)
     code, _, errors = started(tmp_path, SEARCH, "program.py")
@@ -167,9 +180,21 @@ def test_they_stop_at_one_step_where_one_alone_has_seen_a_damaged_image(tmp_path
         for sentence in sentences(errors)
     ] == [True]
     assert exit_codes(errors) == ["2", "2"]
+    _one_cannot_read_the_checkpoint(tmp_path)
     code, _, errors = started(tmp_path, [*SEARCH, "--resume"])
     assert code == 0, errors
     assert [record["epoch"] for record in lines(tmp_path / "run")] == [1, 2, 3, 4]
+
+
+def _one_cannot_read_the_checkpoint(folder: Path) -> None:
+    """Both end with its sentence, and what was saved is as it was."""
+    (folder / "other.py").write_text(UNREADABLE)
+    code, _, errors = started(folder, [*SEARCH, "--resume"], "other.py")
+    assert code != 0
+    assert ["run/nowhere.pt: there is no checkpoint" in each for each in sentences(errors)] == [
+        True
+    ]
+    assert exit_codes(errors) == ["2", "2"]
 
 
 @pytest.mark.parametrize(
