@@ -37,9 +37,19 @@ MOST_SETS = 200_000
 
 MOST_KEPT = 1000
 """Sets of a node, or partial genotypes, that the next is joined to. Beyond it one cost in so many
-steps of the bound is kept: the result still meets the bounds. One bound of a real search stays
-within it; two that both bind lost at most 0.5 of some 30 in the sum of logarithms, mostly nothing.
+steps of the bound is kept, with what meets the bounds by the widest margin; see `derive_within`.
+One bound of a real search stays within it; two that both bind lost at most 0.5 of some 30 in the
+sum of logarithms, mostly nothing.
 """
+
+MOST_PRICES = 16
+"""Of the prices at which the cheapest partial genotypes are kept as well."""
+
+GRIDS = (8, 64, 512)
+"""Prices tried of a second cost, the coarsest at which a genotype meets the bounds."""
+
+OFFSET = (math.sqrt(5) - 1) / 2
+"""Of a grid of prices: an irrational one, at which whole numbers do not tie."""
 
 TILTS = (0.0, *np.logspace(-1, 6, 71).tolist())
 """Prices of cost in log-probability, where there are too many sets to list."""
@@ -61,8 +71,10 @@ class _Sets:
 def derive_within(derived: Derived, bounds: Sequence[Bound], layout: Layout, draws: int) -> Derived:
     """`derived` itself where it meets every bound, else the most probable genotype that does.
 
-    With one bound that any genotype meets the result meets it. Several that each can be met, but
-    not together, give the genotype that misses by the smallest share of a bound.
+    With one bound that any genotype meets the result meets it. Several are met where a genotype
+    does that is the cheapest of all at one of the prices that are tried; where none does, and not
+    all alternatives can be kept, one that meets them may be missed. Several that each can be met,
+    but not together, give a genotype that misses by a small share of a bound.
     """
     exceeded = [bound for bound in bounds if bound.excess(derived.cells)]
     if not exceeded:
@@ -111,7 +123,10 @@ class _NodeSets:
         amounts = np.array([costs[members[0]] for members in self.classes])
         scores = np.log(np.maximum(self._probabilities(counts), np.finfo(np.float64).tiny))
         limits = np.array([bound.value for bound in bounds])
-        self.sets = _fewer(_Sets(counts @ amounts, scores, counts), limits)
+        sets = _Sets(counts @ amounts, scores, counts)
+        # At any price one path alone is cheaper than with others.
+        single = np.flatnonzero(counts.sum(axis=1) == 1)
+        self.sets = _fewer(sets, limits, keep=single)
 
     def _number_of_sets(self) -> int:
         """Ways to take 0 to M paths, so many of each class."""
@@ -135,7 +150,8 @@ class _NodeSets:
     def _few(self, price: Floats) -> Counts:
         """Of too many, those that are the most probable of their size at some price of cost.
 
-        price: (paths, bounds), each cost as a share of its bound. The cheapest are among them.
+        price: (paths, bounds), each cost as a share of its bound. Every path alone is among
+        them, and so is the cheapest set at any price.
         """
         which = np.empty(len(self.paths), dtype=np.int64)
         for index, members in enumerate(self.classes):
@@ -146,7 +162,7 @@ class _NodeSets:
         orders.append(np.lexsort((-worth, total)))
         one_hot = np.eye(len(self.classes), dtype=np.int64)
         prefixes = [np.cumsum(one_hot[which[order[: self.draws]]], axis=0) for order in orders]
-        counts: Counts = np.unique(np.concatenate(prefixes), axis=0)
+        counts: Counts = np.unique(np.concatenate([one_hot, *prefixes]), axis=0)
         return counts
 
     def _probabilities(self, counts: Counts) -> Floats:
@@ -214,13 +230,48 @@ def _most_probable(nodes: Sequence[_Sets], bounds: Sequence[Bound]) -> list[Coun
     # What the nodes that are still to come cost at least.
     least = np.cumsum([node.costs.min(axis=0) for node in nodes][::-1], axis=0)[::-1]
     least = np.concatenate([least[1:], np.zeros((1, len(bounds)))])
+    prices = _prices(nodes, limits, values)
     partial = _Sets(np.zeros((1, len(bounds))), np.zeros(1), np.zeros((1, 0), dtype=np.int64))
     for node, to_come in zip(nodes, least, strict=True):
         joined = _joined(partial, node)
         over = ((joined.costs + to_come - limits) / values).max(axis=1)
-        partial = _fewer(joined.take((over <= 0) | (over <= over.min())), values)
+        joined = joined.take((over <= 0) | (over <= over.min()))
+        cheapest = [int(np.argmin(joined.costs @ price)) for price in prices]
+        partial = _fewer(joined, values, keep=cheapest)
     best = partial.made_of[int(np.argmax(partial.scores))]
     return [node.made_of[index] for node, index in zip(nodes, best, strict=True)]
+
+
+def _prices(nodes: Sequence[_Sets], limits: Floats, values: Floats) -> Floats:
+    """(prices, bounds): those of the costs at which the cheapest genotype meets all bounds.
+
+    It is the cheapest set of every node, so it stays in sight when what is joined is thinned out.
+    Where there is none, the price at which it misses by the smallest share of a bound.
+    """
+    if len(values) == 1:
+        return np.zeros((0, 1))
+    for size in GRIDS:
+        prices = _grid(size, len(values)) / values
+        total = np.zeros_like(prices)
+        for node in nodes:
+            total += node.costs[np.argmin(node.costs @ prices.T, axis=0)]
+        over = ((total - limits) / values).max(axis=1)
+        met = np.flatnonzero(over <= 0)
+        if len(met):
+            return prices[met[:: -(-len(met) // MOST_PRICES)]]
+    return prices[[np.argmin(over)]]
+
+
+def _grid(size: int, bounds: int) -> Floats:
+    """(points, bounds): shares of the bounds, all above 0 and evenly spread.
+
+    With three bounds the grid is coarser, for as many points.
+    """
+    if bounds > 2:
+        size = max(2, math.isqrt(size))
+    ticks = np.meshgrid(*[(np.arange(size) + OFFSET) / size] * (bounds - 1))
+    odds = np.stack([tick.reshape(-1) / (1 - tick.reshape(-1)) for tick in ticks], axis=1)
+    return np.column_stack([np.ones(len(odds)), odds])
 
 
 def _joined(partial: _Sets, node: _Sets) -> _Sets:
@@ -231,15 +282,16 @@ def _joined(partial: _Sets, node: _Sets) -> _Sets:
     return _Sets(costs, scores, np.column_stack([partial.made_of[first], second]))
 
 
-def _fewer(sets: _Sets, values: Floats) -> _Sets:
+def _fewer(sets: _Sets, values: Floats, keep: Sequence[int] | NDArray[np.intp]) -> _Sets:
     """Without those that can never win, and so few that they can be joined.
 
     values: (bounds,), the unit of the steps in which costs are told apart where there are many.
+    keep: places of those that stay where there are several bounds.
     """
     if len(values) == 1:  # of equal probabilities the cheaper one is kept
         sets = sets.take(np.lexsort((-sets.scores, sets.costs[:, 0])))
         before = np.concatenate([[-math.inf], np.maximum.accumulate(sets.scores)[:-1]])
-        sets = sets.take(sets.scores > before + TIE)
+        sets, keep = sets.take(sets.scores > before + TIE), []
     if len(sets.scores) <= MOST_KEPT:
         return sets
     steps = int(MOST_KEPT ** (1 / len(values)))
@@ -247,4 +299,5 @@ def _fewer(sets: _Sets, values: Floats) -> _Sets:
     order = np.lexsort((-sets.scores, *step.T))
     new_step = (np.diff(step[order], axis=0) != 0).any(axis=1)
     kept = order[np.concatenate([[True], new_step])]
-    return sets.take(np.unique([*kept, *sets.costs.argmin(axis=0)]))
+    which: NDArray[np.intp] = np.unique([*kept, *sets.costs.argmin(axis=0), *keep])
+    return sets.take(which.astype(np.intp))

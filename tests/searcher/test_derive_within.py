@@ -19,6 +19,7 @@ from searcher.path_costs import PathCosts
 CANDIDATES = ("none", "skip_connect", "sep_conv_3x3")
 LAYOUT = Layout(CANDIDATES, 1)  # none, then 2 operations on each of 2 inputs
 WIDE = Layout(("none", "a", "b", "c", "d", "e", "f", "g"), 4)
+PLACES = [(source, name) for source in (0, 1) for name in LAYOUT.operations]
 REST = 10.0
 
 cost = st.integers(0, 6)
@@ -121,6 +122,54 @@ def test_it_is_the_most_probable_genotype_within_two(
     else:
         assert not any(bound.excess(found.cells) for bound in bounds)
         assert total_score(found, LAYOUT, draws) == pytest.approx(best, rel=1e-9)
+
+
+def cheapest(layout, first, second, price):
+    """What the genotype costs that is the cheapest where a unit of `second` costs `price`."""
+    total = np.array([REST, REST])
+    for kind, node in itertools.product(KINDS, layout.node_numbers):
+        pairs = [
+            (first[kind][path.input, path.operation], second[kind][path.input, path.operation])
+            for path in layout.paths(node)
+        ]
+        total += min(pairs, key=lambda pair: pair[0] + price * pair[1])
+    return total * 1.0005
+
+
+@pytest.mark.parametrize("price", [0.3, 1.0, 3.0])
+def test_what_meets_two_bounds_is_not_thinned_out(monkeypatch, price):
+    monkeypatch.setattr(module, "MOST_KEPT", 9)
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        p = {kind: [random.dirichlet(np.ones(5)).tolist()] for kind in KINDS}
+        first, second = (
+            {kind: {place: random.uniform(0, 6) for place in PLACES} for kind in KINDS}
+            for _ in range(2)
+        )
+        values = cheapest(LAYOUT, first, second, price)
+        bounds = [bound_of(values[0], first), bound_of(values[1], second, "parameters")]
+        derived = derived_from(p, LAYOUT, 3)
+        found = derive_within(derived, bounds, LAYOUT, 3)
+        assert not any(bound.excess(found.cells) for bound in bounds), seed
+        assert total_score(found, LAYOUT, 3) <= brute_force(derived, bounds, 3) + 1e-9
+
+
+@pytest.mark.parametrize(("price", "draws"), [(0.3, 4), (1.0, 4), (3.0, 4), (3.0, 64)])
+def test_nor_is_it_in_a_real_search(price, draws):
+    for seed in (1, 6, 10):
+        layout, p, first = wide(seed)
+        *_, other = wide(seed + 100)
+        second = {
+            kind: {
+                place: max(0.0, 3.5 - first[kind][place]) + 0.5 * value
+                for place, value in other[kind].items()
+            }
+            for kind in KINDS
+        }
+        values = cheapest(layout, first, second, price)
+        bounds = [bound_of(values[0], first), bound_of(values[1], second, "parameters")]
+        found = derive_within(derived_from(p, layout, draws), bounds, layout, draws)
+        assert not any(bound.excess(found.cells) for bound in bounds), seed
 
 
 def test_the_probabilities_are_those_of_the_choice():
