@@ -127,7 +127,7 @@ def test_it_is_the_most_probable_genotype_within_two(
 def cheapest(layout, first, second, price):
     """What the genotype costs that is the cheapest where a unit of `second` costs `price`."""
     total = np.array([REST, REST])
-    for kind, node in itertools.product(KINDS, layout.node_numbers):
+    for kind, node in itertools.product(CELL_KINDS, layout.node_numbers):
         pairs = [
             (first[kind][path.input, path.operation], second[kind][path.input, path.operation])
             for path in layout.paths(node)
@@ -141,9 +141,9 @@ def test_what_meets_two_bounds_is_not_thinned_out(monkeypatch, price):
     monkeypatch.setattr(module, "MOST_KEPT", 9)
     for seed in range(20):
         random = np.random.default_rng(seed)
-        p = {kind: [random.dirichlet(np.ones(5)).tolist()] for kind in KINDS}
+        p = {kind: [random.dirichlet(np.ones(5)).tolist()] for kind in CELL_KINDS}
         first, second = (
-            {kind: {place: random.uniform(0, 6) for place in PLACES} for kind in KINDS}
+            {kind: {place: random.uniform(0, 6) for place in PLACES} for kind in CELL_KINDS}
             for _ in range(2)
         )
         values = cheapest(LAYOUT, first, second, price)
@@ -164,7 +164,7 @@ def test_nor_is_it_in_a_real_search(price, draws):
                 place: max(0.0, 3.5 - first[kind][place]) + 0.5 * value
                 for place, value in other[kind].items()
             }
-            for kind in KINDS
+            for kind in CELL_KINDS
         }
         values = cheapest(layout, first, second, price)
         bounds = [bound_of(values[0], first), bound_of(values[1], second, "parameters")]
