@@ -74,6 +74,20 @@ def test_a_search_step_is_measured_beside_the_dense_one(tmp_path):
     assert least < sparse["peak_bytes"] < most
 
 
+def test_a_float32_step_is_compared_with_float64():
+    small = ("--channels", "8", "--cells", "3", "--input", "8", "--seeds", "1")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks/gradient_error.py"), *small, "--draws", "2"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines()[2:]]
+    assert len(rows) == 8
+    assert all(0 < float(row[3]) < 0.1 for row in rows)
+
+
 def test_single_operations_are_measured_beside_torchs_own(tmp_path):
     done = run(
         "operations.py", "--only", "a slice", "concat", "resize", "--repeats", "3", folder=tmp_path
