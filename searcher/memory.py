@@ -1,15 +1,16 @@
 """How much memory a step will take, told before the first one.
 
 The step itself is tried on a few samples, and every tensor counted from the operation that makes
-it to the moment the last reference goes. Beside weights and momentum all that a step holds at its
-peak, the graph, is as much again for each sample. What torch's libraries take inside an operation
-is not seen.
+it to the moment the last reference goes. Weights, their gradients and momentum do not grow with
+the batch; all else, the graph above all, is as much again for each sample. So the peak of a larger
+batch may lie elsewhere in the step, and every moment is looked at as it would be there. What
+torch's libraries take inside an operation is not seen.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,18 +26,24 @@ from searcher.methods import Drawing, Mixtures
 from searcher.supernet import batch_statistics, frozen
 
 FEW = 4
-"""Samples of a trial: enough for the graph to outweigh the gradients of the weights."""
+"""Samples of a trial."""
 
 DRAWS = 3
 """Codes differ in what they run; the mean over so many counts."""
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """The bytes of the tensors that are alive, and the most there were; on any device."""
+    """The bytes of the tensors that are alive, and the most there were; on any device.
+
+    growth: how many times as much there would be of what grows with the batch. constant: of the
+    bytes that are alive, those that do not.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.now = self.peak = 0
+        self.now = self.constant = 0
+        self.peak = 0.0
+        self.growth = 1.0
         self._seen: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -53,7 +60,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if key not in self._seen:
                 self._seen.add(key)
                 self.now += size
-                self.peak = max(self.peak, self.now)
+                growing = self.now - self.constant
+                self.peak = max(self.peak, self.constant + growing * self.growth)
                 weakref.finalize(storage, self._gone, key, size)
 
     def _gone(self, key: int, size: int) -> None:
@@ -67,6 +75,35 @@ def peak_bytes(step: Callable[[], object], held: Iterable[Tensor]) -> int:
     live.add(held)
     with live:
         step()
+    return round(live.peak)
+
+
+def _scaled_peak(
+    step: Callable[[], object], constant: Sequence[Tensor], batch: Batch, batch_size: int
+) -> float:
+    """The most bytes alive during a step, were its few samples `batch_size`.
+
+    constant: what is held whatever the batch, the weights among it.
+    """
+    live = LiveBytes()
+    live.add(constant)
+    live.constant, live.growth = live.now, batch_size / FEW
+    live.add([batch.images])
+
+    def keep(weight: Tensor) -> None:
+        live.constant += 0 if weight.grad is None else weight.grad.nbytes
+
+    weights = [tensor for tensor in constant if tensor.requires_grad]
+    hooks = [
+        weight.register_post_accumulate_grad_hook(keep)  # type: ignore[no-untyped-call]
+        for weight in weights
+    ]
+    try:
+        with live:
+            step()
+    finally:
+        for hook in hooks:
+            hook.remove()
     return live.peak
 
 
@@ -80,7 +117,6 @@ def step_bytes(alternation: Alternation, shape: tuple[int, int, int], batch_size
     generator = torch.Generator().manual_seed(setting.seed)
     drawing = Drawing(alternation.logits, generator, 1.0, device)
     batch, held = _few(alternation, shape), [*supernet.parameters(), *supernet.buffers()]
-    constant = sum(tensor.nbytes for tensor in held)
     peaks = []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for _ in range(DRAWS):
@@ -90,10 +126,9 @@ def step_bytes(alternation: Alternation, shape: tuple[int, int, int], batch_size
                 step = _architecture if setting.level == "alternating" else _weights
                 steps.append(partial(step, mixtures=mixtures))
             tried = [partial(step, alternation, batch) for step in steps]
-            peaks.append(max(peak_bytes(step, [*held, batch.images]) for step in tried))
+            peaks.append(max(_scaled_peak(step, held, batch, batch_size) for step in tried))
     momentum = sum(weight.nbytes for weight in supernet.parameters())
-    each = (sum(peaks) / DRAWS - constant) / FEW
-    return round(constant + momentum + each * batch_size)
+    return round(momentum + sum(peaks) / DRAWS)
 
 
 def _few(alternation: Alternation, shape: tuple[int, int, int]) -> Batch:

@@ -12,15 +12,17 @@ from datac.documents.network import Network
 from searcher.alternate import Alternation, Setting
 from searcher.augment import Batch
 from searcher.child import batch_format
-from searcher.memory import peak_bytes, step_bytes
+from searcher.memory import DRAWS, peak_bytes, step_bytes
 from searcher.method_options import MethodOptions
+from searcher.methods import Drawing, Mixtures
 from searcher.recipes import SearchRecipe, Sizes
 
 SAMPLES = 16
 
 
-def alternation_of(channels: int, cells: int, method: str = "data") -> Alternation:
-    size = (32, 32)
+def alternation_of(
+    channels: int, cells: int, method: str = "data", size: tuple[int, int] = (32, 32)
+) -> Alternation:
     network = Network(
         skeleton="cifar", channels=channels, cells=cells, classes=10, input=(3, *size)
     )
@@ -75,6 +77,35 @@ def test_the_estimate_is_what_the_profiler_sees():
         alternation.weight_step(batch, step)
     seen = mean(seen_by_the_profiler(alternation, batch, step) for step in range(3, 6))
     assert estimate == pytest.approx(seen, rel=0.2)
+
+
+def weight_step_bytes(alternation: Alternation, samples: int, size: tuple[int, int]) -> float:
+    """The most that a weight step really holds, with momentum, over the codes of an estimate."""
+    setting, supernet = alternation.setting, alternation.supernet
+    generator = torch.Generator().manual_seed(setting.seed)
+    drawing = Drawing(alternation.logits, generator, 1.0, alternation.fabric.device)
+    images = torch.randn(samples, 3, *size).contiguous(memory_format=batch_format(setting.network))
+    batch = Batch(images, torch.arange(samples) % 10)
+    held, peaks = [*supernet.parameters(), *supernet.buffers(), images], []
+    for _ in range(DRAWS):
+        mixtures = setting.method.for_weights(drawing)
+        setting.method.for_architecture(drawing)  # the estimate draws for both
+
+        def step(mixtures: Mixtures = mixtures) -> None:
+            alternation.loss_of(batch, mixtures).backward()
+
+        peaks.append(peak_bytes(step, held))
+        supernet.zero_grad(set_to_none=True)
+    return mean(peaks) + sum(weight.nbytes for weight in supernet.parameters())
+
+
+@pytest.mark.parametrize("samples", [16, 64])
+def test_gradients_of_weights_do_not_grow_with_the_batch(samples: int):
+    """With 8 x 8 pixels they outweigh the graph of the few samples tried, but not that of 64."""
+    size = (8, 8)
+    alternation = alternation_of(36, 5, size=size)
+    estimate = step_bytes(alternation, (3, *size), samples)
+    assert estimate == pytest.approx(weight_step_bytes(alternation, samples, size), rel=0.03)
 
 
 @pytest.mark.parametrize("method", ["data", "random"])
