@@ -186,7 +186,7 @@ class _NodeSets:
         return replace(
             self.choice,
             paths=tuple(
-                Path(operation=self.paths[index].operation, input=_input(self.paths[index]))
+                Path(operation=self.paths[index].operation, input=self.paths[index].source)
                 for index in indices
             ),
             probability=probability,
@@ -204,13 +204,7 @@ class _NodeSets:
 
 
 def _cost(bound: Bound, kind: CellKind, path: Column) -> float:
-    return bound.costs.paths[kind][_input(path), path.operation]
-
-
-def _input(path: Column) -> int:
-    if path.input is None:
-        raise ValueError(f"{path.operation} has no input, so it is no path")
-    return path.input
+    return bound.costs.paths[kind][path.source, path.operation]
 
 
 def _classes(costs: Floats, p: Floats) -> list[NDArray[np.intp]]:

@@ -37,6 +37,13 @@ class Column:
     input: int | None
     operation: str
 
+    @property
+    def source(self) -> int:
+        """The input of a path."""
+        if self.input is None:
+            raise ValueError(f"{self.operation} has no input, so it is no path")
+        return self.input
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -90,8 +90,8 @@ def split_in_halves(
     order = np.random.default_rng(seed).permutation(len(train))
     first, second = sorted(order[half:].tolist()), sorted(order[:half].tolist())
     weights, architecture = (
-        _batches(Part(train, tuple(half)), dataset, network, recipe, stream, share=share)
-        for half, stream in ((first, seed), (second, seed + STREAM))
+        _batches(Part(train, tuple(indices)), dataset, network, recipe, stream, share=share)
+        for indices, stream in ((first, seed), (second, seed + STREAM))
     )
     return _splits(weights, architecture, dataset, network, recipe)
 

@@ -176,7 +176,7 @@ class _MixedNode(nn.Module):
         self.paths = tuple(paths)
         self.candidates: list[SearchCandidate] = []
         for path in paths:
-            source = _source(path)
+            source = path.source
             graph = candidate_graph(path.operation, types[source], plan.place(source, "search"))
             self.result_type = graph[graph.outputs["y"]].type
             self._place(source, path.operation, SearchCandidate(graph, build))
@@ -206,14 +206,14 @@ class _MixedNode(nn.Module):
         total = self._total(results, values, job)
         asked = range(len(self.paths)) if job.probe else job.selected
         probes = [
-            Probe(k, _source(self.paths[k]), self.candidates[k]) for k in asked if k not in scales
+            Probe(k, self.paths[k].source, self.candidates[k]) for k in asked if k not in scales
         ]
         return with_gradient_of(weights, total, probes, values.by_number, values.shared)
 
     def _run(self, k: int, values: _Values, scale: Tensor | None = None) -> Tensor:
         """One path, its last batch norm scaled where a scale is given."""
         candidate = self.candidates[k]
-        begun = values.begun(_source(self.paths[k]), candidate)
+        begun = values.begun(self.paths[k].source, candidate)
         return candidate.finish(begun) if scale is None else candidate.finish_scaled(begun, scale)
 
     def _total(self, results: Sequence[Tensor], values: _Values, job: _Job) -> Tensor:
@@ -288,9 +288,3 @@ def code_of(cell: Cell, layout: Layout) -> Tensor:
         for column in layout.paths(number):
             code[column.group, column.index] = (column.input, column.operation) in wanted
     return code
-
-
-def _source(path: Column) -> int:
-    if path.input is None:
-        raise ValueError(f"{path.operation} has no input, so it is no path")
-    return path.input
