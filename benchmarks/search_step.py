@@ -125,7 +125,8 @@ class Step:
         return self.method.for_weights(self.drawing)
 
     def seed(self, seed: int) -> None:
-        """Make the draws that come the same for whoever sets the same seed."""
+        """Make the step that comes the same: its draws, and no gradient to add to."""
+        self.optimizer.zero_grad()
         self.drawing.generator.manual_seed(seed)
 
     def give_momentum(self) -> None:
@@ -163,7 +164,6 @@ def work_of(step: Step) -> dict[str, Any]:
 
 def work_of_draw(step: Step, seed: int) -> dict[str, float]:
     """Of the codes that follow from a seed."""
-    step.optimizer.zero_grad()
     step.seed(seed)
     memory = peak_bytes(step.step, step.held())
     step.seed(seed)

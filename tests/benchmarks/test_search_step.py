@@ -62,6 +62,21 @@ def test_a_view_and_an_empty_tensor_are_none(call):
     assert launches.count == 0
 
 
+def test_a_dense_step_is_counted_without_gradients_of_the_one_before():
+    network = Network(skeleton="cifar", channels=4, cells=3, classes=10, input=(3, 8, 8))
+    method = method_of("node", 2, network)
+    step = Step(VARIANTS["dense"], method, network, 2, torch.device("cpu"))
+    step.give_momentum()
+    counts = []
+    for _ in range(2):
+        step.seed(0)
+        with Launches() as launches:
+            step.step()
+        counts.append(launches.count)
+    logits = len(step.logits)
+    assert 0 <= counts[1] - counts[0] <= logits
+
+
 def test_counts_are_those_of_one_draw():
     network = Network(skeleton="cifar", channels=4, cells=3, classes=10, input=(3, 8, 8))
     method = method_of("node", 2, network)
