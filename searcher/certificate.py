@@ -82,8 +82,8 @@ def _draws(course: Course) -> int:
     draws, method = course.result.draws, course.result.method
     if draws is None or method != METHOD:
         raise BadInput(
-            f"the run was searched by {method}, which derives by another rule; datac derive is for "
-            f"searches by {METHOD}"
+            f"the run was searched by {method}; datac derive takes searches by {METHOD} alone, "
+            "and datac report shows the distributions of any"
         )
     return draws
 

@@ -1,6 +1,7 @@
 """The options that several commands share, each written once, and what they mean together."""
 
 import functools
+import math
 import os
 import re
 from collections.abc import Callable
@@ -100,6 +101,24 @@ class RunOptions:
 
 
 POSITIVE = click.IntRange(min=1)
+
+
+class _Rate(click.FloatRange):
+    """A number above 0; click's own ranges take NaN and infinity."""
+
+    name = "rate"
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        rate = float(super().convert(value, param, ctx))
+        if not math.isfinite(rate):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return rate
+
+
+RATE = _Rate()
 
 
 def _threads_that_exist(

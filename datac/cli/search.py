@@ -16,6 +16,7 @@ import click
 
 from datac.cli.options import (
     POSITIVE,
+    RATE,
     NetworkOptions,
     RunOptions,
     network_from,
@@ -65,7 +66,7 @@ Task = Literal["segmentation", "classification"]
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=RATE,
     metavar="RATE",
     help="Of the weights, the largest.  [default: the recipe's]",
 )

@@ -16,6 +16,7 @@ import click
 
 from datac.cli.options import (
     POSITIVE,
+    RATE,
     NetworkOptions,
     RunOptions,
     network_from,
@@ -55,7 +56,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--epochs", type=POSITIVE, metavar="N", help="How long.  [default: the recipe's]")
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=RATE,
     metavar="RATE",
     help="The largest.  [default: the recipe's]",
 )

@@ -14,6 +14,11 @@ METRICS = {"accuracy": "accuracy", "miou": "mIoU"}
 def gap_sentence(gap: Gap) -> str:
     """What was measured, and what that says; the same on the page and on the terminal."""
     name, draws = METRICS[gap.metric], len(gap.sampled)
+    if gap.chance + gap.margin >= 1:
+        return (
+            f"No gap can be measured: the validation split is too small to tell a supernet from "
+            f"chance, which may reach any {name}; give more samples."
+        )
     if gap.gap is None:
         return (
             f"No gap can be measured: the supernet is at chance, with {name} {gap.supernet:.3f} "

@@ -362,4 +362,4 @@ def test_a_genotype_that_bounds_changed(clear):
 def test_a_method_that_derives_by_another_rule(tmp_path, method):
     logits = {kind: straight(layout_of(), SEP) for kind in KINDS}
     run = write_run(tmp_path / "run", logits, method=method)
-    assert f"searched by {method}, which derives by another rule" in refused(run)
+    assert f"searched by {method}; datac derive takes searches by data alone" in refused(run)

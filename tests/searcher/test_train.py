@@ -356,6 +356,8 @@ def test_the_command_trains_and_says_where(tmp_path, monkeypatch, capsys):
         (["--network", "cifar"], "but the cifar network answers classification"),
         (["--inherit", "nowhere"], "nowhere: there is no supernet.safetensors"),
         (["--learning-rate", "0"], "learning-rate"),
+        (["--learning-rate", "nan"], "nan is no finite number"),
+        (["--learning-rate", "inf"], "inf is no finite number"),
     ],
 )
 def test_bad_options_end_in_a_sentence(tmp_path, monkeypatch, capsys, arguments, sentence):

@@ -42,6 +42,14 @@ def test_at_chance_the_sentence_gives_no_gap():
     )
 
 
+def test_where_luck_may_be_right_everywhere_the_split_is_to_blame():
+    small = GAP.model_copy(update={"chance": 0.5, "margin": 0.707})
+    assert gap_sentence(small) == (
+        "No gap can be measured: the validation split is too small to tell a supernet from chance, "
+        "which may reach any accuracy; give more samples."
+    )
+
+
 def test_bars_are_in_proportion_and_draws_are_dots():
     root = ElementTree.fromstring(gap_figure(GAP))
     bars = [float(b.attrib["width"]) for b in root.iter(f"{SVG}rect") if b.get("class") == "bar"]
