@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from searcher.layouts import layout_of, spread
+from searcher.layouts import layout_of, zero_upsample
 
 WIDEST = 3
 """Columns of a kernel whose weight gradient oneDNN keeps in registers."""
@@ -64,7 +64,7 @@ class _Depthwise(torch.autograd.Function):
         if for_x:
             data = _convolve(gradient, weight.flip(2, 3), 1, phases)
             if stride > 1:
-                data = spread(data, stride, ctx.shape, layout_of(data))
+                data = zero_upsample(data, stride, ctx.shape, layout_of(data))
         if for_weight:
             kernel = weight_gradient(gradient, x[:, :, ::stride, ::stride], weight.shape[2], phases)
         return data, kernel, None, None

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from compiler.ops import BatchNorm, Concat, Conv, Op, ResizeLike, Shift
 from searcher.depthwise import DepthwiseConv2d
-from searcher.layouts import concatenate, every, shift
+from searcher.layouts import concatenate, shift, subsample
 from searcher.resize import SeparableResize
 
 
@@ -68,7 +68,7 @@ class PointwiseConv2d(nn.Conv2d):
         """(N, C, H, W) → (N, K, ceil(H / stride), ceil(W / stride))."""
         last = x.is_contiguous(memory_format=torch.channels_last)
         if self.training and last and x.device.type == "cpu":
-            read = x if self.stride == (1, 1) else every(x, self.stride[0])
+            read = x if self.stride == (1, 1) else subsample(x, self.stride[0])
             rows = functional.linear(read.permute(0, 2, 3, 1), self.weight.flatten(1))
             return rows.permute(0, 3, 1, 2)
         return torch.conv2d(x, self.weight, None, self.stride)

@@ -47,16 +47,16 @@ class _Concatenate(torch.autograd.Function):
         )
 
 
-def every(x: Tensor, stride: int) -> Tensor:
+def subsample(x: Tensor, stride: int) -> Tensor:
     """Every `stride`-th row and column from the first on, dense.
 
     (N, C, H, W) → (N, C, ceil(H / stride), ceil(W / stride)).
     """
-    sampled: Tensor = _Every.apply(x, stride)  # type: ignore[no-untyped-call]
+    sampled: Tensor = _Subsample.apply(x, stride)  # type: ignore[no-untyped-call]
     return sampled
 
 
-class _Every(torch.autograd.Function):
+class _Subsample(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, stride: int) -> Tensor:
         ctx.shape, ctx.stride, ctx.layout = x.shape, stride, layout_of(x)
@@ -64,10 +64,10 @@ class _Every(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return spread(gradients[0], ctx.stride, ctx.shape, ctx.layout), None
+        return zero_upsample(gradients[0], ctx.stride, ctx.shape, ctx.layout), None
 
 
-def spread(x: Tensor, stride: int, shape: torch.Size, layout: torch.memory_format) -> Tensor:
+def zero_upsample(x: Tensor, stride: int, shape: torch.Size, layout: torch.memory_format) -> Tensor:
     """The other way: a tensor of `shape` with x at every `stride`-th row and column, else zero."""
     wide = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout).zero_()
     wide[:, :, ::stride, ::stride] = x

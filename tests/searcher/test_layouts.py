@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from compiler.ops import Concat, Conv, Shift
 from compiler.torch_module import stock_module
 from searcher.fast_modules import fast_module
-from searcher.layouts import every
+from searcher.layouts import subsample
 
 LAYOUTS = st.sampled_from([torch.channels_last, torch.contiguous_format])
 SIDES = st.tuples(st.integers(2, 9), st.integers(2, 9))
@@ -60,10 +60,10 @@ def test_shift(sides, layout) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(sides=SIDES, stride=st.integers(1, 3), layout=LAYOUTS)
-def test_every(sides, stride, layout) -> None:
+def test_subsample(sides, stride, layout) -> None:
     inputs = [laid((2, 3, *sides), layout)]
     expected = gradients_of(lambda x: x[:, :, ::stride, ::stride], inputs)
-    y, of_x = gradients_of(lambda x: every(x, stride), inputs)
+    y, of_x = gradients_of(lambda x: subsample(x, stride), inputs)
     assert torch.equal(y, expected[0])
     assert torch.equal(of_x, expected[1])
     assert y.is_contiguous(memory_format=layout)
