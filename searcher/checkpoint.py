@@ -69,9 +69,15 @@ def check_same_options(
     for name in dict.fromkeys([*asked, *saved]):
         if saved.get(name) != asked.get(name):
             raise BadInput(
-                f"{path} was made with {name} {saved.get(name)}, not {asked.get(name)}; give the "
+                f"{path} was made {_how(name, saved.get(name), asked.get(name))}; give the "
                 "options of the interrupted run, or --restart to begin anew"
             )
+
+
+def _how(name: str, saved: Option | None, asked: Option | None) -> str:
+    if saved is None:
+        return f"without {name}, not with {asked}"
+    return f"with {name} {saved}, not " + ("without it" if asked is None else str(asked))
 
 
 def random_state() -> dict[str, Any]:

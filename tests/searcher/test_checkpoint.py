@@ -90,12 +90,24 @@ def test_a_checkpoint_of_another_datac_is_refused(tmp_path: Path, version: str |
 
 @pytest.mark.parametrize(
     ("asked", "named"),
-    [({"seed": 1, "draws": 4}, "seed 0, not 1"), ({"seed": 0}, "draws 4, not None")],
+    [({"seed": 1, "draws": 4}, "seed 0, not 1"), ({"seed": 0}, "draws 4, not without it")],
 )
 def test_the_option_that_differs_is_named(asked: dict[str, int], named: str) -> None:
     saved = {"seed": 0, "draws": 4}
     check_same_options(saved, dict(saved), Path("c.pt"))
     with pytest.raises(BadInput, match=f"c.pt was made with {named}"):
+        check_same_options(saved, asked, Path("c.pt"))
+
+
+@pytest.mark.parametrize(
+    ("saved", "asked", "how"),
+    [
+        ({}, {"--max-macs": 9}, "was made without --max-macs, not with 9; "),
+        ({"--max-macs": 9}, {}, "was made with --max-macs 9, not without it; "),
+    ],
+)
+def test_an_option_that_only_one_was_given(saved, asked, how) -> None:
+    with pytest.raises(BadInput, match=f"c.pt {how}"):
         check_same_options(saved, asked, Path("c.pt"))
 
 

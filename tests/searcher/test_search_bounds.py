@@ -156,7 +156,7 @@ def test_it_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     other = options(Limits(max_params=room("parameters", 0.2), max_macs=given.limits.max_macs))
     with pytest.raises(BadInput, match=r"made with --max-params \d+, not \d+; give the options"):
         searched(tmp_path / "run", other, resume=True)
-    with pytest.raises(BadInput, match=r"made with --max-params \d+, not None"):
+    with pytest.raises(BadInput, match=r"made with --max-params \d+, not without it"):
         searched(tmp_path / "run", options(Limits()), resume=True)
     resumed = searched(tmp_path / "run", given, resume=True)
     first, second = tmp_path / "straight", tmp_path / "run"
