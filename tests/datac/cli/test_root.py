@@ -41,7 +41,9 @@ def raiser(error: BaseException) -> Body:
 def in_a_process(body: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
     """`datac search`, with `body` in its place, in a process of its own."""
     script = (
-        "import click, sys, types, time, datac.cli as cli\n"
+        "import click, signal, sys, types, time, datac.cli as cli\n"
+        # A shell starts what runs in the background with Ctrl-C ignored, and it is inherited.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "module = sys.modules['pretended'] = types.ModuleType('pretended')\n"
         "cli.COMMANDS['search'] = 'pretended:search'\n"
         "@click.command()\n"
