@@ -186,7 +186,7 @@ def saved_bytes(step: Step, seed: int) -> int:
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         saved[storage._cdata] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # an output held by its own graph would never be freed
 
     step.seed(seed)
     step.draw()  # that of the architecture step, which comes before
