@@ -15,10 +15,10 @@ class SeparableResize(nn.Module):
     """`ResizeLike`, in training on the CPU as rows · x · columns.
 
     Bilinear interpolation takes rows and columns one after the other, each a linear map. The class
-    scores at the size of the image are the largest tensor of a step; torch's own resize of them
-    takes, with its backward, three times as long as the two products (torch 2.13, one thread, 11
-    classes, 12x15 to 180x240). They also come out channel by channel, whatever went in, which the
-    softmax after them is faster on.
+    scores at the size of the image are the largest tensor of a step; with torch's own
+    resize this and the loss behind it take 2.3 times as long (one thread, 11 classes, 12x15 to
+    180x240: `benchmarks/operations.py --only resize`). The scores also come out channel by channel,
+    whatever went in, which the softmax after them is faster on.
     """
 
     def __init__(self, op: ResizeLike) -> None:
