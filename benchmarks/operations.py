@@ -13,15 +13,15 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # the checkout that this file stands in
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # the checkout that this file stands in
 
 import torch
+from timing import clock_of, quartiles
 from torch import Tensor, nn
 
 from compiler.lower import lower
@@ -176,7 +176,7 @@ def compare(make: Callable[[Build], Run], repeats: int) -> dict[str, float]:
     """Milliseconds of both sides and stock / fast, medians with quartiles of the ratio."""
     torch.manual_seed(0)
     sides = {"stock": make(stock_module), "fast": make(fast_module)}
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    clock = clock_of(torch.device("cpu"))
     times: dict[str, list[float]] = {name: [] for name in sides}
     for run in sides.values():
         run(), run()
@@ -186,7 +186,7 @@ def compare(make: Callable[[Build], Run], repeats: int) -> dict[str, float]:
             run()
             times[name].append(clock() - begin)
     ratios = [a / b for a, b in zip(times["stock"], times["fast"], strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    low, middle, high = quartiles(ratios)
     milliseconds = {f"{name}_ms": statistics.median(each) * 1e3 for name, each in times.items()}
     return {"ratio": middle, "ratio_low": low, "ratio_high": high, **milliseconds}
 

@@ -15,8 +15,7 @@ import json
 import random
 import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # the checkout that this f
 import torch
 from dense_supernet import DenseSupernet
 from operator_counts import Launches, flop_counter
+from timing import clock_of, quartiles
 from torch import Tensor, nn
 
 from compiler.candidates import SEARCH_SPACE
@@ -214,18 +214,6 @@ def seen_by_cuda(step: Step, seed: int) -> dict[str, float]:
     return {"allocated_bytes": most, "kernels": len(kernels)}
 
 
-def clock_of(device: torch.device) -> Callable[[], float]:
-    """Seconds. Of one thread processor time: what is left of wall time on a quiet machine."""
-    if device.type == "cuda":
-
-        def when_done() -> float:
-            torch.cuda.synchronize()
-            return time.perf_counter()
-
-        return when_done
-    return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-
-
 def time_steps(steps: dict[str, Step], repeats: int) -> dict[str, list[float]]:
     """Variant → seconds of a step, one a round; of the processor where there is one thread."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -241,14 +229,6 @@ def time_steps(steps: dict[str, Step], repeats: int) -> dict[str, list[float]]:
             steps[name].step()
             seconds[name].append(clock() - begin)
     return seconds
-
-
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """First, median, third."""
-    if len(values) < 2:
-        return values[0], values[0], values[0]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, middle, high
 
 
 def method_of(granularity: str, draws: int, network: Network) -> Data:
