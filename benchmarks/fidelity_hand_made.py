@@ -66,6 +66,7 @@ def train_hand_made(task: Task, study: Study, dataset: Dataset) -> Trained:
     network = run.network
     plain = FastScnn(network.classes)
     plain.load_state_dict(run.module.state_dict())
+    plain.eval().net.aux = False  # which `eval` alone still runs
     reference = published_model(study.child_on(dataset))
     own, other = latencies_ms(_exported(plain, network.input), reference, network.input)
     return Trained(
@@ -99,21 +100,15 @@ class HandMade(ModuleTraining):
 
 
 def _multiply_adds(net: nn.Module, shape: tuple[int, int, int]) -> int:
-    """Of one image, as torch counts them; without the auxiliary head, which `eval` still runs."""
-    net.net.aux = False
+    """Of one image, as torch counts them."""
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        net.net.eval()(torch.zeros(1, *shape))
-    net.net.aux = True
+        net.net(torch.zeros(1, *shape))
     return counter.get_total_flops() // 2
 
 
 def _exported(net: nn.Module, shape: tuple[int, int, int]) -> onnx.ModelProto:
-    """At a fixed size, without the auxiliary head."""
-    net.net.aux = False
+    """At a fixed size."""
     image = (torch.zeros(1, *shape),)
-    program = torch.onnx.export(
-        net.net.eval(), image, dynamo=True, input_names=[INPUT], verbose=False
-    )
-    net.net.aux = True
+    program = torch.onnx.export(net.net, image, dynamo=True, input_names=[INPUT], verbose=False)
     assert program is not None
     return program.model_proto

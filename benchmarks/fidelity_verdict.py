@@ -110,12 +110,8 @@ def _changes(
 
 def _since(course: Course, kind: CellKind, node: int, ends: list[Cells]) -> int:
     """The first epoch of the last unbroken row of epochs that end with this choice."""
-    chosen, since = _paths(ends[-1], kind, node), course.epochs[-1]
-    for epoch, cells in zip(reversed(course.epochs), reversed(ends), strict=True):
-        if _paths(cells, kind, node) != chosen:
-            break
-        since = epoch
-    return since
+    chosen = _paths(ends[-1], kind, node)
+    return course.agreeing_since(_paths(cells, kind, node) == chosen for cells in reversed(ends))
 
 
 def _paths(cells: Cells, kind: CellKind, node: int) -> tuple[CellPath, ...]:

@@ -89,7 +89,7 @@ class Alternation:
         laid_out(supernet, setting.network)  # in place
         self.supernet = supernet.to(fabric.device).train()
         self.logits = setting.method.initial_logits(self.generator)
-        self.loss = loss_for(setting.network.task)
+        self.loss = loss_for()
         self.weight_optimizer = torch.optim.SGD(
             self.supernet.parameters(),
             lr=recipe.weight_rate,

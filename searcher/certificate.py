@@ -193,13 +193,10 @@ def node_entropy(node: int, table: NDArray[np.float64], layout: Layout) -> float
 
 def _chosen_since(choice: Choice, logits: NDArray[np.float64], course: Course, draws: int) -> int:
     """The first epoch of the last unbroken row of epochs that end with this choice."""
-    since = course.epochs[-1]
-    for epoch, values in zip(reversed(course.epochs), reversed(logits), strict=True):
-        table = softmax(values, course.layout)
-        if choose(choice.node, table, course.layout, draws).paths != choice.paths:
-            break
-        since = epoch
-    return since
+    tables = (softmax(values, course.layout) for values in reversed(logits))
+    return course.agreeing_since(
+        choose(choice.node, table, course.layout, draws).paths == choice.paths for table in tables
+    )
 
 
 def _entropies(course: Course) -> Iterator[EpochEntropy]:

@@ -7,6 +7,7 @@ The checkpoint holds the logits too, but it is a pickle, which runs what is in i
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,15 @@ class Course:
     def steps_of_last_epoch(self) -> int:
         """Mini-batches between the last two lines."""
         return self.steps[-1] - (self.steps[-2] if len(self.steps) > 1 else 0)
+
+    def agreeing_since(self, agrees: Iterable[bool]) -> int:
+        """The first epoch of the last unbroken row that agrees; `agrees`: the last epoch first."""
+        since = self.epochs[-1]
+        for epoch, same in zip(reversed(self.epochs), agrees, strict=True):
+            if not same:
+                break
+            since = epoch
+        return since
 
 
 class _Line(BaseModel):

@@ -44,12 +44,11 @@ class Evaluation:
         return "accuracy" if self.miou is None else "miou"
 
 
-def loss_for(task: Task, ignore_index: int = IGNORED, label_smoothing: float = 0.0) -> Loss:
+def loss_for(ignore_index: int = IGNORED, label_smoothing: float = 0.0) -> Loss:
     """Cross-entropy. (N, K) and (N,), or (N, K, H, W) and (N, H, W).
 
     A batch in which nothing counts gives 0, not NaN: padding alone can fill a small batch.
     """
-    del task  # the same function serves both
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
         total = functional.cross_entropy(
@@ -82,7 +81,7 @@ def _measure(module: nn.Module, batches: Batches, classes: int, task: Task) -> E
     accuracy = MulticlassAccuracy(classes, average="micro", **alone).to(device)
     # A class that occurs nowhere shall be NaN, or it would count as 0 among the classes' own.
     ious = MulticlassJaccardIndex(classes, average=None, zero_division=math.nan, **alone).to(device)
-    loss, losses, count = loss_for(task), torch.zeros((), device=device), 0
+    loss, losses, count = loss_for(), torch.zeros((), device=device), 0
     for batch in batches.epoch(0):
         labels = batch.labels.to(device)
         logits = main_output(module(batch.images.to(device)))

@@ -134,7 +134,7 @@ class ModuleTraining(EpochRun[Batch]):
         torch.manual_seed(seed)
         module = laid_out(make(), network)
         self.module, self.optimiser = fabric.setup(module, optimiser_of(module, recipe))
-        self.loss = loss_for(network.task, label_smoothing=recipe.label_smoothing)
+        self.loss = loss_for(label_smoothing=recipe.label_smoothing)
         self.drops = [each for each in module.modules() if isinstance(each, DropPathModule)]
         self.tally = self._new_tally()
         self.best: Score | None = None
