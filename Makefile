@@ -30,8 +30,10 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 # Torch's threads else spin at every barrier, which on a busy machine costs more than the work.
-test: env ## run the tests
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+# A worker for each core, at most four: each holds a gigabyte or two. A file's tests stay with one
+# worker, because they share what its fixtures searched and trained.
+test: env ## run the tests, several files at once
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: env ## check style, types, who imports whom, and the Dockerfile
 	$(BIN)/ruff check
