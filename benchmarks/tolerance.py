@@ -28,7 +28,8 @@ from datac.documents.network import DEFAULTS, Network
 from datac.published import load
 from exporters.canonical import canonical_graph, canonical_onnx
 from exporters.export import choose_inputs
-from exporters.float64 import initialise, make_reference
+from exporters.float64 import make_reference
+from exporters.initialise import initialise
 from exporters.reference import TOLERATED, Reference
 from exporters.targets.openvino import OpenVINORunner
 from exporters.targets.specialise import write_model

@@ -133,7 +133,7 @@ def _graph(
     if weights is not None:
         tensors = read_weights_file(weights)
         return bound_graph(genotype, network, tensors, str(weights)), str(weights)
-    from exporters.float64 import initialise
+    from exporters.initialise import initialise
 
     graph = lower(genotype, network)
     request.say("weights drawn from the seed", 0.0)

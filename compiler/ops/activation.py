@@ -12,6 +12,7 @@ from compiler.ops.op import Op, TensorType
 
 if TYPE_CHECKING:
     from compiler.emitter import Emitter
+    from compiler.ops.op import Array, Arrays
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,13 @@ class _SameShape(Op):
 @dataclass(frozen=True)
 class Relu(_SameShape):
     """max(x, 0). Same shape."""
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """max(x, 0)."""
+        import numpy as np
+
+        del weights
+        return np.maximum(operands[0], 0)
 
     def to_torch(self) -> Callable[..., Any]:
         """`relu`, not in place: the operand may have other users."""
@@ -45,6 +53,11 @@ class Relu(_SameShape):
 @dataclass(frozen=True)
 class Identity(_SameShape):
     """x: the stride-1 skip, a node of its own so that the path has a name. Same shape."""
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """The operand itself."""
+        del weights
+        return operands[0]
 
     def to_torch(self) -> Callable[..., Any]:
         """The operand itself."""
@@ -69,6 +82,11 @@ class Sum(Op):
         if len(set(operands)) != 1:
             raise ValueError(f"sum takes operands of one type, not {', '.join(map(str, operands))}")
         return operands[0]
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """Additions in the order of the operands."""
+        del weights
+        return functools.reduce(operator.add, operands)
 
     def to_torch(self) -> Callable[..., Any]:
         """Additions in the order of the operands."""
@@ -96,6 +114,11 @@ class Scale(_SameShape):
 
     factor: float = 1.0
 
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """A product with a number."""
+        del weights
+        return operands[0] * self.factor
+
     def to_torch(self) -> Callable[..., Any]:
         """A product with a number."""
         return lambda x: x * self.factor
@@ -115,6 +138,11 @@ class Scale(_SameShape):
 
 @dataclass(frozen=True)
 class _TrainingOnly(_SameShape):
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """The operand itself: numpy runs inference alone."""
+        del weights
+        return operands[0]
+
     def source_call(self, module: str, operands: Sequence[str]) -> str:
         """The operand itself: `model.py` is for inference."""
         del module

@@ -15,9 +15,11 @@ from compiler.ops.op import (
     expect_rank,
     window_size,
 )
+from compiler.ops.windows import taps
 
 if TYPE_CHECKING:
     from compiler.emitter import Emitter
+    from compiler.ops.op import Array, Arrays
 
 Pair = tuple[int, int]
 
@@ -61,6 +63,29 @@ class Conv(Op):
         _, channels, height, width = self.infer(*operands).shape
         window = self.in_channels // self.groups * self.kernel[0] * self.kernel[1]
         return int(channels) * int(height) * int(width) * window
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """Tap by tap: a product of matrices, or of numbers where each channel is its own group."""
+        import numpy as np
+
+        (x,) = operands
+        each_alone = self.groups == self.in_channels == self.out_channels
+        kernel = weights["weight"].reshape(
+            self.groups, -1, self.in_channels // self.groups, *self.kernel
+        )
+        result: Any = 0.0
+        for row, column, view in taps(x, self.kernel, self.stride, self.padding, self.dilation):
+            tap = kernel[..., row, column]
+            if each_alone:
+                result = result + view * tap.reshape(1, -1, 1, 1)
+            else:
+                samples, _, height, width = view.shape
+                columns = view.reshape(samples, self.groups, -1, height * width)
+                result = result + np.matmul(tap, columns)
+        if not each_alone:
+            result = result.reshape(samples, self.out_channels, height, width)
+        total: Array = result + weights["bias"].reshape(1, -1, 1, 1) if self.bias else result
+        return total
 
     def to_torch(self) -> Callable[..., Any]:
         """`nn.Conv2d`."""
@@ -133,6 +158,11 @@ class Linear(Op):
         """One for each weight."""
         del operands
         return self.in_features * self.out_features
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """A product of matrices, and the bias."""
+        (x,) = operands
+        return x @ weights["weight"].T + weights["bias"]
 
     def to_torch(self) -> Callable[..., Any]:
         """`nn.Linear`."""

@@ -10,6 +10,7 @@ from compiler.ops.op import Op, SourceModule, TensorType, WeightSpec, expect_cha
 
 if TYPE_CHECKING:
     from compiler.emitter import Emitter
+    from compiler.ops.op import Array, Arrays
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,16 @@ class BatchNorm(Op):
         specs["running_var"] = WeightSpec((self.channels,), trainable=False)
         specs["num_batches_tracked"] = WeightSpec((), "int64", trainable=False)
         return specs
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """With the running statistics, as in inference."""
+        import numpy as np
+
+        (x,) = operands
+        by_channel = {key: value.reshape(1, -1, 1, 1) for key, value in weights.items()}
+        deviation = np.sqrt(by_channel["running_var"] + self.epsilon)
+        result: Array = (x - by_channel["running_mean"]) / deviation
+        return result * by_channel["weight"] + by_channel["bias"] if self.affine else result
 
     def to_torch(self) -> Callable[..., Any]:
         """`nn.BatchNorm2d`."""

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from compiler.emitter import Emitter
+
+    Array = NDArray[np.floating[Any]]
+    Arrays = Mapping[str, Array]
 
 Dim = int | str
 """A size, or the name of one that is only known when the network runs (`N`)."""
@@ -87,6 +93,10 @@ class Op:
         """Parameters and multiply-adds."""
         parameters = sum(_product(spec.shape) for spec in self.weights().values() if spec.trainable)
         return Cost(parameters, self.multiply_adds(*operands))
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """The result in numpy, in the operands' own type; `weights` by the names of `weights`."""
+        raise NotImplementedError
 
     def to_torch(self) -> Callable[..., Any]:
         """A torch module where there are weights or a training mode, otherwise a function."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from compiler.ops.op import Op, TensorType, expect_rank, window_size
+from compiler.ops.windows import taps
 
 if TYPE_CHECKING:
     from compiler.emitter import Emitter
+    from compiler.ops.op import Array, Arrays
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,12 @@ class _WindowPool(Op):
         )
         return TensorType((*x.shape[:2], height, width), x.dtype)
 
+    def _taps(self, x: Array, fill: float) -> list[Array]:
+        kernel, stride, padding = (
+            (size, size) for size in (self.kernel, self.stride, self.padding)
+        )
+        return [view for _, _, view in taps(x, kernel, stride, padding, fill=fill)]
+
     def _onnx_attributes(self) -> dict[str, Any]:
         return {
             "kernel_shape": [self.kernel] * 2,
@@ -38,6 +47,15 @@ class _WindowPool(Op):
 @dataclass(frozen=True)
 class MaxPool(_WindowPool):
     """Maximum over a window; padding never wins. (N, C, H, W) → (N, C, H', W')."""
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """The largest tap."""
+        import numpy as np
+
+        del weights
+        (x,) = operands
+        result: Array = functools.reduce(np.maximum, self._taps(x, -np.inf))
+        return result
 
     def to_torch(self) -> Callable[..., Any]:
         """`max_pool2d`."""
@@ -58,6 +76,17 @@ class MaxPool(_WindowPool):
 @dataclass(frozen=True)
 class AvgPool(_WindowPool):
     """Mean over a window, padding not counted. (N, C, H, W) → (N, C, H', W')."""
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """The sum of the taps by how many of them lie on the map."""
+        import numpy as np
+
+        del weights
+        (x,) = operands
+        inside = np.ones((1, 1, *x.shape[2:]), x.dtype)
+        total, count = (functools.reduce(np.add, self._taps(y, 0.0)) for y in (x, inside))
+        result: Array = total / count
+        return result
 
     def to_torch(self) -> Callable[..., Any]:
         """`avg_pool2d` with `count_include_pad=False`."""
@@ -89,6 +118,13 @@ class GlobalAvgPool(Op):
         (x,) = operands
         expect_rank(x, 4, "global_avg_pool")
         return TensorType((*x.shape[:2], 1, 1), x.dtype)
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """The mean."""
+        del weights
+        (x,) = operands
+        result: Array = x.mean(axis=(2, 3), keepdims=True)
+        return result
 
     def to_torch(self) -> Callable[..., Any]:
         """`adaptive_avg_pool2d` to one element."""

@@ -10,6 +10,7 @@ from compiler.ops.op import Dim, Op, TensorType, expect_rank
 
 if TYPE_CHECKING:
     from compiler.emitter import Emitter
+    from compiler.ops.op import Array, Arrays
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,13 @@ class Concat(Op):
         first = operands[0]
         channels = sum(x.channels for x in operands)
         return TensorType((first.shape[0], channels, *first.shape[2:]), first.dtype)
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """Along axis 1."""
+        import numpy as np
+
+        del weights
+        return np.concatenate(operands, axis=1)
 
     def to_torch(self) -> Callable[..., Any]:
         """`cat` along axis 1."""
@@ -68,6 +76,15 @@ class Shift(Op):
         (x,) = operands
         expect_rank(x, 4, "shift")
         return x
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """A copy that lacks the first row and column, and ends in zeros."""
+        import numpy as np
+
+        del weights
+        result = np.zeros_like(operands[0])
+        result[:, :, :-1, :-1] = operands[0][:, :, 1:, 1:]
+        return result
 
     def to_torch(self) -> Callable[..., Any]:
         """Pad, then slice."""
@@ -105,6 +122,12 @@ class ResizeLike(Op):
         expect_rank(x, 4, "resize_like")
         expect_rank(like, 4, "resize_like")
         return TensorType((*x.shape[:2], *like.shape[2:]), x.dtype)
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """One axis after the other, each a mean of two neighbours by their distance."""
+        del weights
+        x, like = operands
+        return _resize(_resize(x, like.shape[2], 2), like.shape[3], 3)
 
     def to_torch(self) -> Callable[..., Any]:
         """`interpolate`."""
@@ -145,6 +168,12 @@ class Flatten(Op):
             raise ValueError(f"flatten takes (N, C, 1, 1), not {x}")
         return TensorType(x.shape[:2], x.dtype)
 
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """`reshape`."""
+        del weights
+        (x,) = operands
+        return x.reshape(x.shape[:2])
+
     def to_torch(self) -> Callable[..., Any]:
         """`flatten` from axis 1."""
         return lambda x: x.flatten(1)
@@ -157,3 +186,16 @@ class Flatten(Op):
     def to_onnx(self, emit: Emitter, *operands: str) -> str:
         """`Flatten`."""
         return emit.node("Flatten", operands, axis=1)
+
+
+def _resize(x: Array, size: int, axis: int) -> Array:
+    """Output i lies at (i + ½) · old / new - ½; before the first and behind the last lies that."""
+    import numpy as np
+
+    old = x.shape[axis]
+    at = np.clip((np.arange(size) + 0.5) * (old / size) - 0.5, 0, old - 1)
+    before = np.floor(at).astype(np.int64)
+    behind = np.minimum(before + 1, old - 1)
+    share = (at - before).astype(x.dtype).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+    result: Array = x.take(before, axis) * (1 - share) + x.take(behind, axis) * share
+    return result

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from compiler.graph import Graph
+from compiler.interpreter import Interpreter
 from compiler.ops import (
     OPERATIONS,
     AvgPool,
@@ -210,6 +211,19 @@ def test_its_line_in_model_py_is_the_module(example: Example) -> None:
         written: nn.Module = space["Network"]().eval()
         written.load_state_dict(module.state_dict(), strict=True)
         assert torch.equal(answer(written, graph), answer(module, graph))
+
+
+@pytest.mark.parametrize("example", RAN)
+def test_numpy_computes_what_torch_computes(example: Example) -> None:
+    for graph in graphs(example):
+        module = module_of(graph).double()
+        bind(graph, module)
+        with torch.inference_mode():
+            expected = module(*(x.double() for x in tensors(graph))).numpy()
+        feed = {node.name: x.numpy() for node, x in zip(graph.inputs, tensors(graph), strict=True)}
+        found = Interpreter(graph).run(feed)["y"]
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("example", EXPORTED)

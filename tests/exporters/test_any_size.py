@@ -9,7 +9,7 @@ from compiler.torch_module import GraphModule, load_weights
 from datac.documents.network import DEFAULTS, Network
 from datac.published import load
 from exporters.canonical import canonical_graph, canonical_onnx
-from exporters.float64 import initialise
+from exporters.initialise import initialise
 from exporters.targets.onnx import CpuRunner
 from exporters.targets.specialise import write_model
 

@@ -1,0 +1,90 @@
+"""What rounding does to a run: noise of its size, put in by hand behind every operation.
+
+Rounding is not random, but its effect on a bulk of values is, nearly. A value that is rounded to a
+type with unit roundoff u gets a normal deviate of u / √3 times its magnitude: what a uniform error
+of ± u spreads. A convolution or linear layer of K products that adds up in that type gets √K · √(w²
+* x²) on top, the growth of a running sum; one whose operands are rounded before they are multiplied
+gets √2 · √(w² * x²) of their unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.graph import Node
+from compiler.ops import Concat, Conv, Flatten, Identity, Input, Linear, MaxPool, Relu, Shift
+
+Array = NDArray[np.floating[Any]]
+
+EXACT = (Input, Concat, Flatten, Identity, MaxPool, Relu, Shift)
+"""Operations that only move or choose values."""
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How a precision rounds.
+
+    unit: unit roundoff of what an operation writes. smallest: magnitudes below it are rounded as
+    if they had it (subnormal numbers). running_sum: products are added up in that same type, not
+    in a wider one. operands: unit roundoff of what a convolution multiplies, where that is less
+    exact than what it reads. linear_at: a larger unit at which the noise is drawn, to be scaled
+    down, where errors are small enough to grow linearly and too small to be told from float64's.
+    """
+
+    unit: float
+    smallest: float = 0.0
+    running_sum: bool = False
+    operands: float = 0.0
+    linear_at: float | None = None
+
+
+ARITHMETIC: dict[str, Arithmetic] = {
+    "f32": Arithmetic(2.0**-24, running_sum=True, linear_at=2.0**-14),
+    "tf32": Arithmetic(2.0**-24, running_sum=True, operands=2.0**-11),
+    "f16": Arithmetic(2.0**-11, smallest=2.0**-14),
+    "bf16": Arithmetic(2.0**-8),
+}
+"""f16 and bf16 add up in float32, as every runtime here does."""
+
+
+class Noise:
+    """Disturbs the results of an `Interpreter`; `scale` brings their errors to the real unit."""
+
+    def __init__(self, arithmetic: Arithmetic, seed: int = 0) -> None:
+        self._arithmetic = arithmetic
+        self._unit = arithmetic.linear_at or arithmetic.unit
+        self._generator = np.random.default_rng(seed)
+        self.scale = arithmetic.unit / self._unit
+
+    def __call__(
+        self,
+        node: Node,
+        weights: Mapping[str, Array],
+        operands: tuple[Array, ...],
+        result: Array,
+    ) -> Array:
+        """The result, and noise."""
+        if isinstance(node.op, EXACT):
+            return result
+        size = np.maximum(np.abs(result), self._arithmetic.smallest)
+        if isinstance(node.op, Conv | Linear):
+            size = size + self._products(node.op, weights, operands[0])
+        noise: Array = self._generator.standard_normal(result.shape)
+        return result + noise * size * (self._unit / 3**0.5)
+
+    def _products(self, op: Conv | Linear, weights: Mapping[str, Array], x: Array) -> Array | float:
+        rounding = self._arithmetic
+        factor = (weights["weight"][0].size ** 0.5) * rounding.running_sum
+        factor += 2**0.5 * rounding.operands / rounding.unit
+        if not factor:
+            return 0.0
+        squares = {"weight": np.square(weights["weight"]), "bias": np.zeros(1, x.dtype)}
+        bare = replace(op, bias=False) if isinstance(op, Conv) else op
+        energy = bare.compute(squares, np.square(x))
+        products: Array = np.sqrt(energy) * factor
+        return products
