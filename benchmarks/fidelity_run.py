@@ -102,6 +102,7 @@ def search_options(
         child=study.child_on(dataset),
         recipe=study.search,
         method=method,
+        candidates=study.candidates,
         seed=seed,
     )
 
