@@ -6,7 +6,7 @@ an engine answers can be held against it place by place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,19 +46,24 @@ class Interpreter:
         inputs: Mapping[str, NDArray[np.generic]],
         *,
         wanted: Collection[str] = (),
-        names: Iterable[str] | None = None,
+        names: Collection[str] | None = None,
         after: After | None = None,
     ) -> Values:
         """The values of the nodes `wanted`; of none: the graph's outputs, by the outputs' names.
 
         inputs: values that are given, of the graph's inputs or of any other node.
-        names: the nodes to run, in the graph's order; None for all that are not given.
+        names: the nodes to run; None for all that are not given.
         after: sees every result and answers with the one to go on with.
         """
         values = {name: value.astype(self._dtype) for name, value in inputs.items()}
         keep = {*(wanted or self.outputs.values())}
-        order = [self.nodes[name] for name in (self.nodes if names is None else names)]
-        order = [n for n in order if n.name not in values and not isinstance(n.op, Input)]
+        order = [
+            node
+            for name, node in self.nodes.items()
+            if name not in values
+            and not isinstance(node.op, Input)
+            and (names is None or name in names)
+        ]
         last_use = {operand: node.name for node in order for operand in node.operands}
         for node in order:
             operands = tuple(values[name] for name in node.operands)

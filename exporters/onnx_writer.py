@@ -12,10 +12,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compiler.graph import Graph, Node
 from compiler.ops import Input, TensorType
+from compiler.precision import numpy_type
 from datac.errors import BadInput
 
 OPSET = 18
 """At 19 and later ONNX Runtime takes a slow AveragePool (docs/performance.md)."""
+
+BF16_OPSET = 22
+"""The first at which convolutions and pools take bfloat16."""
 
 IR_VERSION = 10
 """The oldest that knows opset 18 features used here and that every target reads."""
@@ -63,14 +67,19 @@ class OnnxWriter:
         assert self._node is not None
         name = self._node.weight_name(suffix)
         if name not in self.initialisers:
-            self._initialise(name, self._graph.weights[name])
+            self._initialise(name, self._in_its_type(self._graph.weights[name]))
         return name
 
     def constant(self, value: NDArray[np.generic], part: str) -> str:
         """See `compiler.emitter`."""
         name = self._name(part)
-        self._initialise(name, value)
+        self._initialise(name, self._in_its_type(value))
         return name
+
+    def _in_its_type(self, value: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Floating-point constants have the type of the node that reads them."""
+        assert self._node is not None
+        return value.astype(numpy_type(self._node.type.dtype)) if value.dtype.kind == "f" else value
 
     def _initialise(self, name: str, value: NDArray[np.generic]) -> None:
         contiguous = np.ascontiguousarray(value).reshape(value.shape)
@@ -81,7 +90,7 @@ class OnnxWriter:
         return f"{self._node.label}/{part}" if part else self._node.label
 
 
-def write_onnx(graph: Graph, metadata: Mapping[str, str]) -> onnx.ModelProto:
+def write_onnx(graph: Graph, metadata: Mapping[str, str], opset: int = OPSET) -> onnx.ModelProto:
     """The model of a folded graph, batch, height and width left open; checked, shapes inferred.
 
     `metadata` goes into the model's own properties. Raises BadInput above 2 GB, where ONNX
@@ -99,7 +108,7 @@ def write_onnx(graph: Graph, metadata: Mapping[str, str]) -> onnx.ModelProto:
     model = helper.make_model(
         body,
         producer_name="datac",
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[helper.make_opsetid("", opset)],
         ir_version=IR_VERSION,
     )
     helper.set_model_props(model, dict(metadata))

@@ -3,12 +3,15 @@
 Rounding is not random, but its effect on a bulk of values is, nearly. A value that is rounded to a
 type with unit roundoff u gets a normal deviate of u / √3 times its magnitude: what a uniform error
 of ± u spreads. A convolution or linear layer of K products that adds up in that type gets √K · √(w²
-* x²) on top, the growth of a running sum; one whose operands are rounded before they are multiplied
-gets √2 · √(w² * x²) of their unit.
+* x²) on top, the growth of a running sum, and so do pools and the sums of a node; one whose
+operands are rounded before they are multiplied gets √2 · √(w² * x²) of their unit.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.graph import Node
-from compiler.ops import Concat, Conv, Flatten, Identity, Input, Linear, MaxPool, Relu, Shift
+from compiler.ops import (
+    AvgPool,
+    Concat,
+    Conv,
+    Flatten,
+    GlobalAvgPool,
+    Identity,
+    Input,
+    Linear,
+    MaxPool,
+    Op,
+    Relu,
+    Shift,
+    Sum,
+)
 
 Array = NDArray[np.floating[Any]]
 
@@ -74,6 +91,8 @@ class Noise:
         size = np.maximum(np.abs(result), self._arithmetic.smallest)
         if isinstance(node.op, Conv | Linear):
             size = size + self._products(node.op, weights, operands[0])
+        elif self._arithmetic.running_sum:
+            size = size + _running_sum(node.op, operands)
         noise: Array = self._generator.standard_normal(result.shape)
         return result + noise * size * (self._unit / 3**0.5)
 
@@ -88,3 +107,13 @@ class Noise:
         energy = bare.compute(squares, np.square(x))
         products: Array = np.sqrt(energy) * factor
         return products
+
+
+def _running_sum(op: Op, operands: tuple[Array, ...]) -> Any:
+    """The growth of the sum that a pool or a node computes, over the rounding of its result."""
+    if isinstance(op, AvgPool | GlobalAvgPool):
+        return np.sqrt(op.compute({}, np.square(operands[0])))  # √K · √Σx² / K
+    if isinstance(op, Sum) and len(operands) > 2:
+        partial = itertools.accumulate(operands[:-1], operator.add)
+        return np.sqrt(functools.reduce(operator.add, (np.square(y) for y in partial)))
+    return 0.0

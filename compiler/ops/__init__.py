@@ -5,7 +5,7 @@ from compiler.ops.conv import Conv, Linear
 from compiler.ops.norm import BatchNorm
 from compiler.ops.op import Cost, Op, TensorType, WeightSpec
 from compiler.ops.pool import AvgPool, GlobalAvgPool, MaxPool
-from compiler.ops.shape import Concat, Flatten, Input, ResizeLike, Shift
+from compiler.ops.shape import Cast, Concat, Flatten, Input, ResizeLike, Shift
 
 OPERATIONS: dict[str, type[Op]] = {
     "input": Input,
@@ -25,6 +25,7 @@ OPERATIONS: dict[str, type[Op]] = {
     "shift": Shift,
     "resize_like": ResizeLike,
     "flatten": Flatten,
+    "cast": Cast,
 }
 """Name in the text form → class."""
 
@@ -35,6 +36,7 @@ __all__ = [
     "OPERATIONS",
     "AvgPool",
     "BatchNorm",
+    "Cast",
     "Concat",
     "Conv",
     "Cost",

@@ -1,4 +1,4 @@
-"""Operations that move data: input, concatenation, shift, resize, flatten."""
+"""Operations that move data: input, cast, concatenation, shift, resize, flatten."""
 
 from __future__ import annotations
 
@@ -25,6 +25,45 @@ class Input(Op):
         if operands:
             raise ValueError("input takes no operands")
         return TensorType(self.shape, self.dtype)
+
+
+ONNX_TYPES = {"float32": 1, "float16": 10, "bfloat16": 16}
+"""Element type → its number in ONNX."""
+
+
+@dataclass(frozen=True)
+class Cast(Op):
+    """x in another floating-point type, rounded to nearest. Same shape."""
+
+    dtype: str = "float32"
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """The shape of the one operand; ValueError for a type that no engine computes in."""
+        (x,) = operands
+        if self.dtype not in ONNX_TYPES:
+            raise ValueError(f"cast to {self.dtype}: choose {', '.join(ONNX_TYPES)}")
+        return TensorType(x.shape, self.dtype)
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """The operand itself: numpy runs all of a graph in one type, and rounding is a question."""
+        del weights
+        return operands[0]
+
+    def to_torch(self) -> Callable[..., Any]:
+        """`to`."""
+        import torch
+
+        dtype = getattr(torch, self.dtype)
+        return lambda x: x.to(dtype)
+
+    def source_call(self, module: str, operands: Sequence[str]) -> str:
+        """`to`."""
+        del module
+        return f"{operands[0]}.to(torch.{self.dtype})"
+
+    def to_onnx(self, emit: Emitter, *operands: str) -> str:
+        """`Cast`."""
+        return emit.node("Cast", operands, to=ONNX_TYPES[self.dtype])
 
 
 @dataclass(frozen=True)

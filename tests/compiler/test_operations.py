@@ -21,6 +21,7 @@ from compiler.ops import (
     OPERATIONS,
     AvgPool,
     BatchNorm,
+    Cast,
     Concat,
     Conv,
     Dropout,
@@ -87,6 +88,7 @@ EXAMPLES: dict[str, list[Example]] = {
     "shift": [Example(Shift())],
     "resize_like": [Example(ResizeLike(), (4, 2))],
     "flatten": [Example(Flatten(), sizes=((1, 1),))],
+    "cast": [Example(Cast("float32"))],
 }
 
 

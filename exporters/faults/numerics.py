@@ -1,0 +1,140 @@
+"""Arithmetic that goes wrong in a runtime: values cut off, flushed, coarse, or slightly off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from compiler.emitter import Emitter
+from compiler.graph import Graph
+from compiler.interpreter import Array
+from compiler.ops import AvgPool, Conv, Op, Sum, TensorType
+from exporters.faults.fault import Fault, Site, rebuilt
+
+
+@dataclass(frozen=True)
+class _Distorted(Op):
+    def infer(self, *operands: TensorType) -> TensorType:
+        """The type of the one operand."""
+        return operands[0]
+
+
+@dataclass(frozen=True)
+class Clipped(_Distorted):
+    """Nothing beyond ± limit."""
+
+    limit: float = 1.0
+
+    def compute(self, weights: Mapping[str, Array], *operands: Array) -> Array:
+        """Cut off."""
+        del weights
+        return np.clip(operands[0], -self.limit, self.limit)
+
+    def to_onnx(self, emit: Emitter, *operands: str) -> str:
+        """`Clip`."""
+        limits = [
+            emit.constant(np.array(sign * self.limit, np.float32), part)
+            for sign, part in ((-1, "least"), (1, "most"))
+        ]
+        return emit.node("Clip", [*operands, *limits])
+
+
+@dataclass(frozen=True)
+class Flushed(_Distorted):
+    """Nothing within ± limit."""
+
+    limit: float = 1.0
+
+    def compute(self, weights: Mapping[str, Array], *operands: Array) -> Array:
+        """Zero where it is small."""
+        del weights
+        return np.where(np.abs(operands[0]) > self.limit, operands[0], 0.0)
+
+    def to_onnx(self, emit: Emitter, *operands: str) -> str:
+        """`Where` the size is above the limit."""
+        limit = emit.constant(np.array(self.limit, np.float32), "limit")
+        zero = emit.constant(np.array(0, np.float32), "zero")
+        size = emit.node("Abs", operands, part="size")
+        large = emit.node("Greater", [size, limit], part="large")
+        return emit.node("Where", [large, *operands, zero])
+
+
+@dataclass(frozen=True)
+class Coarse(_Distorted):
+    """Multiples of a step."""
+
+    step: float = 1.0
+
+    def compute(self, weights: Mapping[str, Array], *operands: Array) -> Array:
+        """To the nearest one."""
+        del weights
+        rounded: Array = np.round(operands[0] / self.step) * self.step
+        return rounded
+
+    def to_onnx(self, emit: Emitter, *operands: str) -> str:
+        """`Div`, `Round`, `Mul`."""
+        step = emit.constant(np.array(self.step, np.float32), "step")
+        steps = emit.node("Div", [*operands, step], part="steps")
+        return emit.node("Mul", [emit.node("Round", [steps], part="whole"), step])
+
+
+@dataclass(frozen=True)
+class Multiplied(_Distorted):
+    """All of it too large by a factor."""
+
+    factor: float = 1.0
+
+    def compute(self, weights: Mapping[str, Array], *operands: Array) -> Array:
+        """A product."""
+        del weights
+        return operands[0] * self.factor
+
+    def to_onnx(self, emit: Emitter, *operands: str) -> str:
+        """`Mul`."""
+        factor = emit.constant(np.array(self.factor, np.float32), "factor")
+        return emit.node("Mul", [*operands, factor])
+
+
+def _behind(site: Site, op: Op) -> Graph:
+    name = site.node.name
+    return rebuilt(site.graph, {}, {name: (f"{name}/distorted", op)})
+
+
+def _largest(site: Site) -> float:
+    return float(np.abs(site.values[site.node.name]).max())
+
+
+def saturated(site: Site) -> Graph | None:
+    """A sum that ends at seven tenths of its largest value, as an overflow that saturates does."""
+    if not isinstance(site.node.op, Sum) or not _largest(site):
+        return None
+    return _behind(site, Clipped(0.7 * _largest(site)))
+
+
+def flushed(site: Site) -> Graph | None:
+    """What is smaller than a hundredth of the largest value of a convolution is zero."""
+    if not isinstance(site.node.op, Conv) or not _largest(site):
+        return None
+    return _behind(site, Flushed(1e-2 * _largest(site)))
+
+
+def coarse(site: Site) -> Graph | None:
+    """A sum in 255 steps, which nobody asked for."""
+    if not isinstance(site.node.op, Sum) or not _largest(site):
+        return None
+    return _behind(site, Coarse(_largest(site) / 127))
+
+
+def wrong_reciprocal(site: Site) -> Graph | None:
+    """A mean by 1 / 9 of three digits."""
+    return _behind(site, Multiplied(9 * 0.1113)) if isinstance(site.node.op, AvgPool) else None
+
+
+NUMERICS: dict[str, Fault] = {
+    "sum saturated": Fault("numerics", saturated),
+    "small values flushed": Fault("numerics", flushed),
+    "sum in 255 steps": Fault("numerics", coarse),
+    "wrong reciprocal": Fault("numerics", wrong_reciprocal),
+}

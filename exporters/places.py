@@ -1,0 +1,104 @@
+"""The judge of places: what each path, sum and layer of an engine makes of what it is really given.
+
+An output alone tells little: in f16 a healthy engine is as far off as one with a small path broken,
+and a broken one does not say where. Here every place gets the values that the engine itself brought
+to it, computes in float64 what follows, and allows for the rounding of this one place. So an error
+is seen where it arises and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.graph import Graph
+from compiler.interpreter import Array, Interpreter
+from compiler.places import Region, boundaries, place_name, region
+from exporters.rounding import EXACT, Arithmetic, Noise
+
+NOISY_RUNS = 3
+
+Seen = Mapping[str, NDArray[np.generic]]
+"""Name of a node → what the engine computed there, for one batch of inputs."""
+
+
+@dataclass(frozen=True)
+class PlaceError:
+    """The root-mean-square error of a value, and what the arithmetic before it predicts.
+
+    place: of the value. shape: that the engine's value has another one; then nothing is compared.
+    """
+
+    place: str
+    value: str
+    rms: float
+    predicted: float
+    shape: bool = True
+
+    @property
+    def ratio(self) -> float:
+        """Observed over predicted; infinite where nothing may be off and something is."""
+        if not (self.shape and np.isfinite(self.rms)):
+            return float("inf")
+        if self.predicted == 0:
+            return 0.0 if self.rms == 0 else float("inf")
+        return self.rms / self.predicted
+
+
+def judge_places(
+    graph: Graph, seen: Seen, arithmetic: Arithmetic, seed: int = 0
+) -> list[PlaceError]:
+    """Every value seen, by the values seen before it, in the network's order.
+
+    graph: as deployed, so with folded and rounded weights. seen: the inputs, and of the other
+    values as many as there are; with all of `boundaries(graph)` each place is judged alone.
+    """
+    run = Interpreter(graph)
+    order = [node.name for node in graph.nodes() if node.name in seen]
+    return [
+        _judge(run, region(graph, name, seen.keys()), seen, arithmetic, seed)
+        for name in order
+        if graph.operands(name)
+    ]
+
+
+def unseen(graph: Graph, seen: Seen) -> list[str]:
+    """The places of which a value is missing, in the network's order."""
+    return list(
+        dict.fromkeys(place_name(graph[name]) for name in boundaries(graph) if name not in seen)
+    )
+
+
+def _judge(
+    run: Interpreter, part: Region, seen: Seen, arithmetic: Arithmetic, seed: int
+) -> PlaceError:
+    name, found = part.value, seen[part.value].astype(np.float64)
+    given = {read: seen[read] for read in part.reads}
+    exact = run.run(given, wanted=[name], names=part.nodes)[name]
+    place = place_name(run.nodes[name])
+    if found.shape != exact.shape:
+        return PlaceError(place, name, 0.0, 0.0, shape=False)
+    predicted = _predicted(run, part, given, exact, arithmetic, seed)
+    with np.errstate(invalid="ignore"):  # infinite less infinite: the ratio says it
+        return PlaceError(place, name, _rms(found - exact), predicted)
+
+
+def _predicted(
+    run: Interpreter, part: Region, given: Seen, exact: Array, arithmetic: Arithmetic, seed: int
+) -> float:
+    """The expected RMS error: that of noisy runs, and of writing the result once."""
+    size = _rms(np.maximum(np.abs(exact), arithmetic.smallest))
+    square = (size * arithmetic.unit) ** 2 / 3
+    if any(not isinstance(run.nodes[name].op, EXACT) for name in part.nodes):
+        noise = Noise(arithmetic, seed)
+        for _ in range(NOISY_RUNS):
+            noisy = run.run(given, wanted=[part.value], names=part.nodes, after=noise)[part.value]
+            square += (_rms(noisy - exact) * noise.scale) ** 2 / NOISY_RUNS
+    return float(square**0.5)
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
