@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from compiler.graph import Graph, Node
-from compiler.ops import Input
+from compiler.ops import Cast, Input
 
 
 def place_name(node: Node) -> str:
@@ -18,13 +18,16 @@ def place_name(node: Node) -> str:
 
 
 def boundaries(graph: Graph) -> tuple[str, ...]:
-    """The values that leave their place, in the graph's order: what another or an output reads."""
+    """The values that leave their place, in the graph's order: what another or an output reads.
+
+    No casts: a runtime that computes in their type by itself has none.
+    """
     names = {node.name: place_name(node) for node in graph.nodes()}
     outputs = {*graph.outputs.values()}
     return tuple(
         node.name
         for node in graph.nodes()
-        if not isinstance(node.op, Input)
+        if not isinstance(node.op, Input | Cast)
         and (
             node.name in outputs or {names[u] for u in graph.users(node.name)} - {names[node.name]}
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 
+from compiler.graph import Graph
 from compiler.lower import INPUT
 from compiler.model_file import print_model
 from compiler.weights import read_weights_file
@@ -30,7 +31,8 @@ from exporters.build_folder import (
     sha256,
 )
 from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
-from exporters.engine_files import engine_difference
+from exporters.check_build import judge_check_build, why_wrong
+from exporters.engine_files import ONNX_FILES, engine_difference
 from exporters.engines import Built, open_engines
 from exporters.environment import environment
 from exporters.measure import measure
@@ -51,7 +53,7 @@ Progress = Callable[[str, float], None]
 class Subject:
     """A build as the gate sees it: its documents, and what they make when it is made anew.
 
-    expected: the canonical ONNX. source: `model.py`.
+    graph: with batch norms folded. expected: the canonical ONNX. source: `model.py`.
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class Subject:
     parameters: int
     multiply_adds: int
     structure: StructureResult
+    graph: Graph
     expected: onnx.ModelProto
     source: str
 
@@ -82,7 +85,8 @@ def open_subject(folder: Path, manifest: Manifest) -> Subject:
     genotype, network = read_build_genotype(folder, manifest)
     weights = read_weights_file(folder / WEIGHTS)
     graph = bound_graph(genotype, network, weights, WEIGHTS)
-    expected = canonical_onnx(canonical_graph(graph), genotype, network)
+    canonical = canonical_graph(graph)
+    expected = canonical_onnx(canonical, genotype, network)
     structure = judge_structure(read_onnx(folder / MODEL), expected, genotype, network)
     source = print_model(graph, genotype, network)
     if (folder / SOURCE).read_bytes() != source.encode():
@@ -100,6 +104,7 @@ def open_subject(folder: Path, manifest: Manifest) -> Subject:
         cost.parameters,
         cost.multiply_adds,
         structure,
+        canonical,
         expected,
         source,
     )
@@ -201,8 +206,25 @@ def _load_and_judge(
             judged.append(built.with_result(status=status, verdict=verdict, reason=str(error)))
             continue
         runners[built.name] = runner
-        judged.append(built.with_result(**_judged(numbers)))
+        judged.append(_judge_places(built.with_result(**_judged(numbers)), subject))
     return judged, runners
+
+
+def _judge_places(built: Built, subject: Subject) -> Built:
+    """Look inside, where the engine is an ONNX file and an input fits it."""
+    cases = subject.reference.fitting(built.shape)
+    if built.result.target not in ONNX_FILES or not cases:
+        return built
+    try:
+        places = judge_check_build(built, subject.graph, cases[0])
+    except TargetFailed:
+        return built  # exposing may ask for what the target cannot do; the outputs are judged
+    wrong = why_wrong(places)
+    if wrong is None:
+        return built.with_result(places=places)
+    outputs = built.result.reason if built.result.verdict == "fail" else None
+    reason = wrong if outputs is None else f"{outputs}; {wrong}"
+    return built.with_result(places=places, verdict="fail", reason=reason)
 
 
 def _eager_torch(

@@ -6,9 +6,25 @@ runs here is not quite what is shipped.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 
 import onnx
+
+from compiler.graph import Graph
+from compiler.lower import INPUT
+from compiler.places import boundaries
+from datac.documents.report import PlaceResult, PlacesResult
+from exporters.engines import Built
+from exporters.onnx_file import read_onnx
+from exporters.places import TOLERATED, PlaceError, Seen, judge_places, unseen
+from exporters.reference import Case
+from exporters.rounding import ARITHMETIC, Arithmetic
+from exporters.targets import resolve
+from exporters.targets.specialise import write_model
+
+MOST_WRONG = 20
 
 LABEL = "datac.check_build"
 """Metadata that says so in the file."""
@@ -31,3 +47,54 @@ def expose(model: onnx.ModelProto, values: Iterable[str]) -> onnx.ModelProto:
         {p.key: p.value for p in model.metadata_props} | {LABEL: "values exposed; not for use"},
     )
     return copy
+
+
+def judge_check_build(built: Built, graph: Graph, case: Case) -> PlacesResult:
+    """Run the check build of an engine that is an ONNX file, and judge what is seen in it.
+
+    graph: as deployed. Raises TargetFailed where the target refuses the check build.
+    """
+    assert built.engine is not None
+    assert built.options is not None
+    values = boundaries(graph)
+    labels = {name: graph[name].label for name in values}
+    model = expose(read_onnx(built.folder / built.engine.file), labels.values())
+    with tempfile.TemporaryDirectory(prefix="datac-check-build-") as folder:
+        write_model(model, Path(folder) / built.engine.file)
+        target = resolve(built.result.target)
+        with target.load(Path(folder), built.engine, built.options) as runner:
+            answers = runner.run({INPUT: case.input})
+    seen = {name: answers[label] for name, label in labels.items() if label in answers}
+    return _result(graph, {INPUT: case.input, **seen}, ARITHMETIC[built.result.precision])
+
+
+def _result(graph: Graph, seen: Seen, arithmetic: Arithmetic) -> PlacesResult:
+    errors = judge_places(graph, seen, arithmetic)
+    wrong = [error for error in errors if error.ratio > TOLERATED]
+    worst = max(errors, key=lambda error: error.ratio, default=None)
+    return PlacesResult(
+        judged=len(errors),
+        unseen=tuple(unseen(graph, seen)),
+        tolerated=TOLERATED,
+        worst=None if worst is None else _document(worst),
+        wrong=tuple(_document(error) for error in wrong[:MOST_WRONG]),
+    )
+
+
+def _document(error: PlaceError) -> PlaceResult:
+    return PlaceResult(place=error.place, rms=error.rms, predicted=error.predicted)
+
+
+def why_wrong(places: PlacesResult) -> str | None:
+    """One sentence that names the first place that is wrong; None where none is."""
+    if places.wrong:
+        first = places.wrong[0]
+        more = len(places.wrong) - 1
+        others = f", and {more} more places are wrong" if more else ""
+        return (
+            f"{first.place} is off by {first.rms:.3g} (RMS) from what it makes of its own inputs; "
+            f"its arithmetic explains {first.predicted:.3g}{others}"
+        )
+    if places.unseen:
+        return f"{places.unseen[0]} is not in the engine's model"
+    return None

@@ -16,7 +16,7 @@ from compiler.graph import Graph
 from compiler.interpreter import Array, Interpreter
 from compiler.lower import INPUT
 from exporters.reference import Case, Reference
-from exporters.rounding import ARITHMETIC, Noise
+from exporters.rounding import ARITHMETIC, Noise, expected
 
 FEWEST_VALUES, MOST_RUNS = 100, 8
 """From n errors a root mean square is known to 1 / √(2n): to 7 % from 100."""
@@ -27,11 +27,11 @@ def make_reference(
 ) -> Reference:
     """Outputs of the unfolded graph in float64, and the predicted relative error per output.
 
-    The relative error is pooled over noisy runs of all inputs.
+    The relative error is that of noisy runs of all inputs, and how much it differs among them.
     """
     exact, folded, noise = Interpreter(graph), Interpreter(canonical), Noise(ARITHMETIC["f32"])
     cases = []
-    squares: dict[str, list[float]] = {key: [] for key in graph.outputs}
+    errors: dict[str, list[float]] = {key: [] for key in graph.outputs}
     for name, x in inputs:
         outputs = {key: y.astype(np.float64) for key, y in exact.run({INPUT: x}).items()}
         cases.append(Case(name, x, outputs))
@@ -39,8 +39,8 @@ def make_reference(
             for key, y in folded.run({INPUT: x}, after=noise).items():
                 size = np.mean(np.square(outputs[key]))
                 error = np.mean(np.square(y - outputs[key]))
-                squares[key].append(float(error / size) if size else 0.0)
-    predicted = {key: float(np.sqrt(np.mean(v))) * noise.scale for key, v in squares.items()}
+                errors[key].append(float(np.sqrt(error / size)) if size else 0.0)
+    predicted = {key: expected(values) * noise.scale for key, values in errors.items()}
     return Reference(tuple(cases), predicted)
 
 

@@ -17,9 +17,15 @@ from numpy.typing import NDArray
 from compiler.graph import Graph
 from compiler.interpreter import Array, Interpreter
 from compiler.places import Region, boundaries, place_name, region
-from exporters.rounding import EXACT, Arithmetic, Noise
+from exporters.rounding import EXACT, Arithmetic, Noise, expected
 
-NOISY_RUNS = 3
+FEW_RUNS, MANY_RUNS = 3, 16
+STEADY = 0.1
+"""Of noisy runs: few are enough where their RMS errors spread by no more than this share."""
+
+TOLERATED = 1.5
+"""Times the predicted error of a place. Healthy runs of ONNX Runtime, OpenVINO and numpy, in f32,
+f16, bf16 and with TF32's rounding, optimised or not, stay below 1.05 (`benchmarks/gate.py`)."""
 
 Seen = Mapping[str, NDArray[np.generic]]
 """Name of a node → what the engine computed there, for one batch of inputs."""
@@ -58,11 +64,12 @@ def judge_places(
     """
     run = Interpreter(graph)
     order = [node.name for node in graph.nodes() if node.name in seen]
-    return [
-        _judge(run, region(graph, name, seen.keys()), seen, arithmetic, seed)
-        for name in order
-        if graph.operands(name)
-    ]
+    with np.errstate(invalid="ignore", over="ignore"):  # a value may be infinite: the ratio says it
+        return [
+            _judge(run, region(graph, name, seen.keys()), seen, arithmetic, seed)
+            for name in order
+            if graph.operands(name)
+        ]
 
 
 def unseen(graph: Graph, seen: Seen) -> list[str]:
@@ -77,27 +84,33 @@ def _judge(
 ) -> PlaceError:
     name, found = part.value, seen[part.value].astype(np.float64)
     given = {read: seen[read] for read in part.reads}
-    exact = run.run(given, wanted=[name], names=part.nodes)[name]
     place = place_name(run.nodes[name])
+    try:
+        exact = run.run(given, wanted=[name], names=part.nodes)[name]
+    except ValueError:  # numpy's, where what is read has another shape
+        return PlaceError(place, name, 0.0, 0.0, shape=False)
     if found.shape != exact.shape:
         return PlaceError(place, name, 0.0, 0.0, shape=False)
     predicted = _predicted(run, part, given, exact, arithmetic, seed)
-    with np.errstate(invalid="ignore"):  # infinite less infinite: the ratio says it
-        return PlaceError(place, name, _rms(found - exact), predicted)
+    return PlaceError(place, name, _rms(found - exact), predicted)
 
 
 def _predicted(
     run: Interpreter, part: Region, given: Seen, exact: Array, arithmetic: Arithmetic, seed: int
 ) -> float:
-    """The expected RMS error: that of noisy runs, and of writing the result once."""
+    """The RMS error to expect: that of noisy runs, and of writing the result once."""
     size = _rms(np.maximum(np.abs(exact), arithmetic.smallest))
-    square = (size * arithmetic.unit) ** 2 / 3
-    if any(not isinstance(run.nodes[name].op, EXACT) for name in part.nodes):
-        noise = Noise(arithmetic, seed)
-        for _ in range(NOISY_RUNS):
-            noisy = run.run(given, wanted=[part.value], names=part.nodes, after=noise)[part.value]
-            square += (_rms(noisy - exact) * noise.scale) ** 2 / NOISY_RUNS
-    return float(square**0.5)
+    written = (size * arithmetic.unit) ** 2 / 3
+    if all(isinstance(run.nodes[name].op, EXACT) for name in part.nodes):
+        return float(written**0.5)
+    noise = Noise(arithmetic, seed)
+    errors: list[float] = []
+    while len(errors) < FEW_RUNS or (
+        len(errors) < MANY_RUNS and np.std(errors) > STEADY * np.mean(errors)
+    ):
+        noisy = run.run(given, wanted=[part.value], names=part.nodes, after=noise)[part.value]
+        errors.append(_rms(noisy - exact) * noise.scale)
+    return float((written + expected(errors) ** 2) ** 0.5)
 
 
 def _rms(values: Array) -> float:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,3 +117,17 @@ def _running_sum(op: Op, operands: tuple[Array, ...]) -> Any:
         partial = itertools.accumulate(operands[:-1], operator.add)
         return np.sqrt(functools.reduce(operator.add, (np.square(y) for y in partial)))
     return 0.0
+
+
+DEVIATIONS = 3
+"""How many standard deviations of the RMS error, from run to run, belong to the prediction."""
+
+
+def expected(errors: Sequence[float]) -> float:
+    """What noisy runs say of the RMS error to expect: its own RMS, and how far it spreads.
+
+    Of thousands of values the RMS hardly varies from run to run. Where a map is one pixel, or all
+    of it comes from a few numbers (an image pool that is resized to a map), it does.
+    """
+    mean = float(np.sqrt(np.mean(np.square(errors))))
+    return mean + DEVIATIONS * float(np.std(errors))

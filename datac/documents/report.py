@@ -26,6 +26,31 @@ class OutputError(Document):
     input: str = ""
 
 
+class PlaceResult(Document):
+    """A path, sum or layer: how far its values are from what it makes of what it is given.
+
+    Root-mean-square, in the values' own units; `predicted` is what its arithmetic explains.
+    """
+
+    place: str
+    rms: float
+    predicted: float
+
+
+class PlacesResult(Document):
+    """The check build of an engine: its own model, with the value behind every place exposed."""
+
+    judged: int = Field(description="values compared")
+    unseen: tuple[str, ...] = Field(
+        default=(), description="places whose value the model does not have"
+    )
+    tolerated: float = Field(description="times the prediction that is accepted")
+    worst: PlaceResult | None = None
+    wrong: tuple[PlaceResult, ...] = Field(
+        default=(), description="beyond what is accepted, in the network's order"
+    )
+
+
 class Latency(Document):
     """Milliseconds for one call, over all rounds."""
 
@@ -77,6 +102,9 @@ class TargetResult(Document):
     reason: str | None = None
     error: OutputError | None = None
     outputs: tuple[OutputError, ...] = ()
+    places: PlacesResult | None = Field(
+        default=None, description="absent where no check build could be made"
+    )
     metric: Metric | None = None
     latency_ms: Latency | None = None
     device: str | None = None

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from compiler.emitter import Emitter
 from compiler.graph import Graph
 from compiler.interpreter import Array
-from compiler.ops import AvgPool, Conv, Op, Sum, TensorType
-from exporters.faults.fault import Fault, Site, rebuilt
+from compiler.ops import AvgPool, BatchNorm, Conv, Op, Sum, TensorType, WeightSpec
+from exporters.faults.fault import Fault, Site, with_op
 
 
 @dataclass(frozen=True)
-class _Distorted(Op):
+class _Distortion(Op):
     def infer(self, *operands: TensorType) -> TensorType:
         """The type of the one operand."""
         return operands[0]
 
 
 @dataclass(frozen=True)
-class Clipped(_Distorted):
+class Clipped(_Distortion):
     """Nothing beyond ± limit."""
 
     limit: float = 1.0
@@ -42,7 +43,7 @@ class Clipped(_Distorted):
 
 
 @dataclass(frozen=True)
-class Flushed(_Distorted):
+class Flushed(_Distortion):
     """Nothing within ± limit."""
 
     limit: float = 1.0
@@ -62,7 +63,7 @@ class Flushed(_Distorted):
 
 
 @dataclass(frozen=True)
-class Coarse(_Distorted):
+class Coarse(_Distortion):
     """Multiples of a step."""
 
     step: float = 1.0
@@ -81,7 +82,7 @@ class Coarse(_Distorted):
 
 
 @dataclass(frozen=True)
-class Multiplied(_Distorted):
+class Multiplied(_Distortion):
     """All of it too large by a factor."""
 
     factor: float = 1.0
@@ -97,9 +98,46 @@ class Multiplied(_Distorted):
         return emit.node("Mul", [*operands, factor])
 
 
-def _behind(site: Site, op: Op) -> Graph:
-    name = site.node.name
-    return rebuilt(site.graph, {}, {name: (f"{name}/distorted", op)})
+@dataclass(frozen=True)
+class Distorted(Op):
+    """An operation whose result comes out distorted, under its own name."""
+
+    right: Op
+    how: Op
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """As the right one."""
+        return self.right.infer(*operands)
+
+    def weights(self) -> dict[str, WeightSpec]:
+        """As the right one."""
+        return self.right.weights()
+
+    def compute(self, weights: Mapping[str, Array], *operands: Array) -> Array:
+        """One after the other."""
+        return self.how.compute({}, self.right.compute(weights, *operands))
+
+    def to_onnx(self, emit: Emitter, *operands: str) -> str:
+        """One after the other."""
+        return self.how.to_onnx(emit, self.right.to_onnx(_Within(emit), *operands))
+
+
+class _Within:
+    """An emitter for what is not yet the node's own value."""
+
+    def __init__(self, emit: Emitter) -> None:
+        self._emit = emit
+        self.weight, self.constant = emit.weight, emit.constant
+
+    def node(
+        self, op_type: str, inputs: Sequence[str], *, part: str = "", **attributes: Any
+    ) -> str:
+        """See `compiler.emitter`."""
+        return self._emit.node(op_type, inputs, part=part or "right", **attributes)
+
+
+def _distort(site: Site, how: Op) -> Graph:
+    return with_op(site, Distorted(site.node.op, how))
 
 
 def _largest(site: Site) -> float:
@@ -110,26 +148,29 @@ def saturated(site: Site) -> Graph | None:
     """A sum that ends at seven tenths of its largest value, as an overflow that saturates does."""
     if not isinstance(site.node.op, Sum) or not _largest(site):
         return None
-    return _behind(site, Clipped(0.7 * _largest(site)))
+    return _distort(site, Clipped(0.7 * _largest(site)))
 
 
 def flushed(site: Site) -> Graph | None:
     """What is smaller than a hundredth of the largest value of a convolution is zero."""
+    users = [site.graph[name].op for name in site.graph.users(site.node.name)]
     if not isinstance(site.node.op, Conv) or not _largest(site):
         return None
-    return _behind(site, Flushed(1e-2 * _largest(site)))
+    if any(isinstance(user, BatchNorm) for user in users):
+        return None  # an engine has no value there
+    return _distort(site, Flushed(1e-2 * _largest(site)))
 
 
 def coarse(site: Site) -> Graph | None:
     """A sum in 255 steps, which nobody asked for."""
     if not isinstance(site.node.op, Sum) or not _largest(site):
         return None
-    return _behind(site, Coarse(_largest(site) / 127))
+    return _distort(site, Coarse(_largest(site) / 127))
 
 
 def wrong_reciprocal(site: Site) -> Graph | None:
     """A mean by 1 / 9 of three digits."""
-    return _behind(site, Multiplied(9 * 0.1113)) if isinstance(site.node.op, AvgPool) else None
+    return _distort(site, Multiplied(9 * 0.1113)) if isinstance(site.node.op, AvgPool) else None
 
 
 NUMERICS: dict[str, Fault] = {

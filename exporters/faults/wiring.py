@@ -9,7 +9,7 @@ from compiler.emitter import Emitter
 from compiler.graph import Graph
 from compiler.interpreter import Array
 from compiler.ops import Concat, Identity, Scale, Sum
-from compiler.places import place_name
+from compiler.places import boundaries, place_name
 from exporters.faults.fault import Fault, Site, entries, rebuilt, with_op
 
 
@@ -44,14 +44,13 @@ def other_input(site: Site) -> Graph | None:
     order = [node.name for node in graph.nodes()]
     cell = site.node.origin[0].cell
     others = [
-        node.name
-        for node in graph.nodes()
-        if node.type == graph[right].type
-        and node.name != right
-        and order.index(node.name) < order.index(site.node.name)
-        and node.origin
-        and node.origin[0].cell == cell
-        and node.origin[0].path is None
+        name
+        for name in boundaries(graph)
+        if graph[name].type == graph[right].type
+        and name != right
+        and order.index(name) < order.index(site.node.name)
+        and graph[name].origin[0].cell == cell
+        and graph[name].origin[0].path is None
     ]
     if not others:
         return None

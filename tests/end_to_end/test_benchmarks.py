@@ -47,7 +47,32 @@ def test_healthy_runs_stay_well_within_the_gate(tmp_path):
     runtimes = json.loads((tmp_path / "out.json").read_text())["segmentation"]
     assert len(runtimes) == 5
     assert all(0.05 < ratio < 2 for ratios in runtimes.values() for ratio in ratios)
-    assert "the gate accepts 3" in done.stdout
+    assert "the gate accepts 4" in done.stdout
+
+
+def test_the_gate_is_tried_on_faults_and_goes_on_where_it_was(tmp_path):
+    pytest.importorskip("openvino")
+    one = ("--results", "gate.jsonl", "--fault", "stale weight", "--precision", "f32", "--most")
+    for _ in range(2):  # a subject of each half
+        done = gate(*one, "1", folder=tmp_path)
+    seen = [json.loads(line) for line in (tmp_path / "gate.jsonl").read_text().splitlines()]
+    assert [o["fault"] for o in seen].count(None) == 2 * 8
+    assert {o["subject"].partition("/")[0] for o in seen} == {"setting", "trying"}
+    assert "| f32 | together | 1 / 1 | 0 / 8 | 1 / 1 | 1 / 1 |" in done.stdout
+    assert gate(*one, "0", folder=tmp_path).stdout == done.stdout
+
+
+def gate(*arguments, folder):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "gate.py"), *arguments],
+        cwd=folder,
+        env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 def test_a_search_step_is_measured_beside_the_dense_one(tmp_path):

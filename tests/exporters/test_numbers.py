@@ -74,16 +74,16 @@ def test_the_reference_itself_passes(reference):
 
 
 @given(st.floats(0.01, 100))
-def test_the_tolerance_is_six_times_the_prediction(ratio):
-    """Golden: TOLERATED · predicted error · RMS of the output = 6 · 1e-7 · 1."""
+def test_the_tolerance_is_four_times_the_prediction(ratio):
+    """Golden: TOLERATED · predicted error · RMS of the output = 4 · 1e-7 · 1."""
     reference = reference_of(mask=(1, 4, 8, 8))
-    runner = Played(reference.cases, off_by(ratio * 6e-7))
+    runner = Played(reference.cases, off_by(ratio * 4e-7))
     numbers = judge_numbers(runner, reference, None)
     if abs(ratio - 1) > 0.01:
         assert numbers.verdict == ("pass" if ratio < 1 else "fail")
-    assert numbers.worst.rms == pytest.approx(ratio * 6e-7)
-    assert numbers.worst.tolerance == pytest.approx(6e-7)
-    assert TOLERATED == 6
+    assert numbers.worst.rms == pytest.approx(ratio * 4e-7)
+    assert numbers.worst.tolerance == pytest.approx(4e-7)
+    assert TOLERATED == 4
 
 
 def test_the_worst_output_and_its_input_are_named(reference):
