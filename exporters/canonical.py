@@ -17,7 +17,7 @@ from compiler.weights import check_weights
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.errors import BadInput
-from exporters.onnx_writer import write_onnx
+from exporters.onnx_writer import OPSET, write_onnx
 
 
 def bound_graph(genotype: Genotype, network: Network, weights: Weights, source: str) -> Graph:
@@ -37,7 +37,9 @@ def canonical_graph(graph: Graph) -> Graph:
     return apply(graph, CANONICAL)[0]
 
 
-def canonical_onnx(graph: Graph, genotype: Genotype, network: Network) -> onnx.ModelProto:
+def canonical_onnx(
+    graph: Graph, genotype: Genotype, network: Network, opset: int = OPSET
+) -> onnx.ModelProto:
     """`model.onnx` of a canonical graph, with what a reader of the file alone must know."""
     cells = genotype.model_dump(mode="json", include={"cells", "aggregation"})
     metadata = {
@@ -45,4 +47,4 @@ def canonical_onnx(graph: Graph, genotype: Genotype, network: Network) -> onnx.M
         "datac.genotype_hash": genotype.hash,
         "datac.network": network.model_dump_json(exclude_none=True),
     }
-    return write_onnx(graph, metadata)
+    return write_onnx(graph, metadata, opset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -21,7 +21,6 @@ from datac.documents.report import (
     Report,
     StructureResult,
     TargetResult,
-    Verdict,
 )
 from datac.errors import BadInput, PlatformMissing
 from exporters.build_folder import (
@@ -35,10 +34,14 @@ from exporters.check_build import judge_check_build, why_wrong
 from exporters.engine_files import ONNX_FILES, engine_difference
 from exporters.engines import Built, open_engines
 from exporters.environment import environment
+from exporters.float64 import predict_errors
 from exporters.measure import measure
 from exporters.numbers import Numbers, judge_numbers
 from exporters.onnx_file import read_onnx
+from exporters.precision import Plan, deployed, own_model
 from exporters.reference import Reference, load_reference
+from exporters.rounding import ARITHMETIC
+from exporters.saved import overall
 from exporters.structure import judge_structure
 from exporters.targets import resolve
 from exporters.targets.target import BuildOptions, Engine, Runner, TargetFailed
@@ -67,6 +70,24 @@ class Subject:
     graph: Graph
     expected: onnx.ModelProto
     source: str
+
+    def deployed(self, plan: Plan) -> Graph:
+        """The graph as an engine of that plan computes it."""
+        return deployed(self.graph, plan)
+
+    def reference_for(self, plan: Plan) -> Reference:
+        """The reference with the errors that an engine of that plan may make."""
+        if plan.precision == "f32":
+            return self.reference
+        arithmetic = ARITHMETIC[plan.precision]
+        errors = predict_errors(self.deployed(plan), self.reference.cases, arithmetic)
+        return replace(self.reference, predicted_error=errors)
+
+    def model_for(self, built: Built) -> onnx.ModelProto:
+        """What the engine's own ONNX must be, batch, height and width left open."""
+        if built.plan.precision == "f32" or not resolve(built.result.target).typed:
+            return self.expected
+        return own_model(self.graph, built.plan, self.genotype, self.network)
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -192,13 +213,15 @@ def _load_and_judge(
         if not built.runs:
             judged.append(built)
             continue
-        difference = engine_difference(built, subject.folder, subject.expected, subject.source)
+        expected = subject.model_for(built)
+        difference = engine_difference(built, subject.folder, expected, subject.source)
         if difference is not None:
             judged.append(built.with_result(status="failed", verdict="fail", reason=difference))
             continue
         try:
             runner = stack.enter_context(built.load())
-            numbers = judge_numbers(runner, subject.reference, built.shape)
+            reference = subject.reference_for(built.plan)
+            numbers = judge_numbers(runner, reference, built.shape, built.plan.precision)
         except (TargetFailed, PlatformMissing) as error:
             # Missing: built, but the device that it was built for does not answer here.
             status = "failed" if isinstance(error, TargetFailed) else "built"
@@ -216,7 +239,7 @@ def _judge_places(built: Built, subject: Subject) -> Built:
     if built.result.target not in ONNX_FILES or not cases:
         return built
     try:
-        places = judge_check_build(built, subject.graph, cases[0])
+        places = judge_check_build(built, subject.deployed(built.plan), cases[0])
     except TargetFailed:
         return built  # exposing may ask for what the target cannot do; the outputs are judged
     wrong = why_wrong(places)
@@ -263,17 +286,8 @@ def _report(
     task: TaskResult,
     command: str,
 ) -> Report:
-    verdicts = [subject.structure.verdict, canonical.verdict, *(r.verdict for r in results)]
-    ran = [result for result in (canonical, *results) if result.status == "run"]
-    verdict: Verdict = "pass"
-    if "fail" in verdicts:
-        verdict = "fail"
-    elif not ran or any(result.verdict != "pass" for result in ran):
-        # Structure alone says nothing of a runtime's arithmetic, nor does an engine that no
-        # input of the reference fits.
-        verdict = "inconclusive"
     return Report(
-        verdict=verdict,
+        verdict=overall(subject.structure.verdict, (canonical, *results)),
         name=subject.folder.resolve().name,
         genotype=subject.genotype,
         genotype_hash=subject.genotype.hash,

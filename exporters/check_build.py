@@ -65,6 +65,7 @@ def judge_check_build(built: Built, graph: Graph, case: Case) -> PlacesResult:
         with target.load(Path(folder), built.engine, built.options) as runner:
             answers = runner.run({INPUT: case.input})
     seen = {name: answers[label] for name, label in labels.items() if label in answers}
+    seen |= {name: answers[key] for key, name in graph.outputs.items() if key in answers}
     return _result(graph, {INPUT: case.input, **seen}, ARITHMETIC[built.result.precision])
 
 

@@ -28,7 +28,7 @@ def engine_difference(
 ) -> str | None:
     """One sentence on the first file that is not what this build makes, or None.
 
-    expected, source: the canonical model and `model.py`, made anew from genotype and weights.
+    expected, source: the engine's own model and `model.py`, made anew from genotype and weights.
     """
     assert built.engine is not None
     assert built.options is not None

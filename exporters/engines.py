@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.graph import Graph
 from datac.documents.build_folder import ENGINES, MODEL, SIDE_CAR, Manifest, SideCar
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
+from datac.documents.precision import Precision
 from datac.documents.report import TargetResult
 from datac.output_folder import write_beside
 from exporters.build_folder import engine_folders, read_side_car, sha256
+from exporters.precision import Plan, own_model, plan_for
 from exporters.targets import resolve
+from exporters.targets.specialise import write_model
 from exporters.targets.target import (
     BuildOptions,
     Engine,
@@ -41,6 +51,12 @@ class Built:
         return f"{self.result.target}-{self.result.precision}"
 
     @property
+    def plan(self) -> Plan:
+        """What its own model was made by."""
+        assert self.options is not None
+        return Plan(self.options.precision, self.result.float32_nodes)
+
+    @property
     def runs(self) -> bool:
         """Whether it can be loaded here."""
         return self.result.status == "run"
@@ -63,30 +79,56 @@ class Built:
         return Built(self.result.model_copy(update=changes), self.folder, self.engine, self.options)
 
 
-def build_engine(
-    name: str, folder: Path, genotype: Genotype, network: Network, options: BuildOptions
-) -> Built:
-    """Build one target from the canonical ONNX of the build in `folder`.
+@dataclass(frozen=True)
+class Source:
+    """What every engine of a build is made from. graph: canonical. inputs: of the reference."""
+
+    folder: Path
+    genotype: Genotype
+    network: Network
+    graph: Graph
+    inputs: tuple[NDArray[np.float32], ...]
+
+    @contextmanager
+    def model(self, target: Target, plan: Plan) -> Iterator[Path]:
+        """The ONNX that the target starts from: the canonical one, or one in the plan's types."""
+        if plan.precision == "f32" or not target.typed:
+            yield self.folder / MODEL
+            return
+        with tempfile.TemporaryDirectory(prefix="datac-engine-") as folder:
+            path = Path(folder) / MODEL
+            write_model(own_model(self.graph, plan, self.genotype, self.network), path)
+            yield path
+
+
+def build_engine(name: str, source: Source, options: BuildOptions) -> Built:
+    """Build one target in one precision.
 
     What is missing or breaks is a status, not an exception: the other targets go on.
     """
+    folder = source.folder
     target = resolve(name)
     place = folder / ENGINES / f"{name}-{options.precision}"
     result = TargetResult(target=name, precision=options.precision, status="missing")
     missing = missing_for(target, options)
     if missing is not None:
         return Built(result.model_copy(update={"reason": str(missing)}), place)
+    plan = Plan(options.precision)
+    if target.typed:
+        plan = plan_for(source.graph, options.precision, source.inputs)
     place.mkdir(parents=True)
     begin = time.perf_counter()
     try:
-        engine = target.build(folder / MODEL, options, place)
+        with source.model(target, plan) as model:
+            engine = target.build(model, options, place)
     except TargetFailed as error:
         shutil.rmtree(place)
         failed = {"status": "failed", "verdict": "fail", "reason": str(error)}
         return Built(result.model_copy(update=failed), place)
     seconds = time.perf_counter() - begin
-    _write_side_car(folder, place, genotype, network, options, engine, name)
-    built = Built(result, place, engine, _options_of(engine, options))
+    _write_side_car(source, place, plan, options, engine, name)
+    built = Built(result, place, engine, _options_of(engine, options, options.precision))
+    built = built.with_result(float32_nodes=plan.float32)
     return built.with_result(build_seconds=seconds, **_described(target, place, engine))
 
 
@@ -103,8 +145,13 @@ def open_engine(folder: Path, place: Path, manifest: Manifest, options: BuildOpt
     """
     side_car = read_side_car(folder, place, manifest)
     engine = Engine(side_car.engine, side_car.versions, side_car.device, side_car.options)
-    result = TargetResult(target=side_car.target, precision=side_car.precision, status="built")
-    built = Built(result, place, engine, _options_of(engine, options))
+    result = TargetResult(
+        target=side_car.target,
+        precision=side_car.precision,
+        float32_nodes=side_car.float32_nodes,
+        status="built",
+    )
+    built = Built(result, place, engine, _options_of(engine, options, side_car.precision))
     described = _described(resolve(side_car.target), place, engine)
     model = manifest.files.get(MODEL)
     if model is None or side_car.model_sha256 != model.sha256:
@@ -112,10 +159,11 @@ def open_engine(folder: Path, place: Path, manifest: Manifest, options: BuildOpt
     return built.with_result(**described)
 
 
-def _options_of(engine: Engine, options: BuildOptions) -> BuildOptions:
-    """How to load it: where and for which sizes it was built, whatever is asked for today."""
+def _options_of(engine: Engine, options: BuildOptions, precision: Precision) -> BuildOptions:
+    """How to load it: as what it was built, whatever is asked for today."""
     return replace(
         options,
+        precision=precision,
         device="cuda" if engine.device == "cuda" else "cpu",
         dynamic_height_width=bool(engine.options.get("dynamic")),
     )
@@ -134,10 +182,9 @@ def _described(target: Target, place: Path, engine: Engine) -> dict[str, object]
 
 
 def _write_side_car(
-    folder: Path,
+    source: Source,
     place: Path,
-    genotype: Genotype,
-    network: Network,
+    plan: Plan,
     options: BuildOptions,
     engine: Engine,
     name: str,
@@ -149,9 +196,10 @@ def _write_side_car(
         precision=options.precision,
         engine=engine.file,
         engine_sha256=sha256(place / engine.file),
-        model_sha256=sha256(folder / MODEL),
-        genotype_hash=genotype.hash,
-        network=network,
+        model_sha256=sha256(source.folder / MODEL),
+        genotype_hash=source.genotype.hash,
+        network=source.network,
+        float32_nodes=plan.float32,
         input_shape=("N", options.input_shape[1], "H", "W") if dynamic else shape,
         versions=dict(engine.versions),
         device=engine.device,

@@ -26,6 +26,7 @@ from datac.documents.build_folder import (
 )
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
+from datac.documents.precision import Precision
 from datac.documents.report import Report
 from datac.output_folder import check_replaceable, replaced_whole, write_beside
 from exporters.build_folder import (
@@ -37,7 +38,8 @@ from exporters.build_folder import (
 )
 from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
 from exporters.check import judge, open_subject
-from exporters.engines import Built, build_engine, open_engine
+from exporters.engines import Built, Source, build_engine, open_engine
+from exporters.reference import load_reference
 from exporters.targets import resolve
 from exporters.targets.specialise import write_model
 from exporters.targets.target import BuildOptions, missing_for
@@ -52,7 +54,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What to make of a network.
+    """What to make of a network: every target in every precision.
 
     finish: called with the folder once `report.json` stands in it, before the folder takes its
     place; the command line writes the page there.
@@ -60,6 +62,7 @@ class Request:
 
     targets: tuple[str, ...]
     out: Path
+    precisions: tuple[Precision, ...] = ("f32",)
     data: LabelledInputs | None = None
     dynamic: bool = False
     threads: int | None = None
@@ -75,10 +78,11 @@ class Request:
         if self.progress is not None:
             self.progress(what, share)
 
-    def options(self, network: Network) -> BuildOptions:
+    def options(self, network: Network, precision: Precision = "f32") -> BuildOptions:
         """How engines of this network are specialised."""
         return BuildOptions(
             (1, *network.input),
+            precision=precision,
             dynamic_height_width=self.dynamic,
             device="cuda" if self.device == "cuda" else "cpu",
             threads=self.threads,
@@ -112,12 +116,15 @@ def compile_build(build: Path, request: Request) -> Report:
     manifest = read_manifest(build)
     require_intact(build, manifest, (MODEL, SOURCE, GENOTYPE, WEIGHTS, REFERENCE))
     genotype, network = read_build_genotype(build, manifest)
-    options = request.options(network)
-    targets = [resolve(name) for name in request.targets]
-    wanted = {f"{t.name}-{options.precision}" for t in targets if missing_for(t, options) is None}
+    wanted = {
+        f"{name}-{precision}"
+        for name in request.targets
+        for precision in request.precisions
+        if missing_for(resolve(name), request.options(network, precision)) is None
+    }
     stay = [at for at in engine_folders(build, manifest) if at.name not in wanted]
     for engine in stay:
-        open_engine(build, engine, manifest, options)
+        open_engine(build, engine, manifest, request.options(network))
     with replaced_whole(request.out, "build") as folder:
         for name in (MODEL, SOURCE, GENOTYPE, WEIGHTS, REFERENCE):
             shutil.copyfile(build / name, folder / name)
@@ -166,15 +173,17 @@ def _finish(
     keep: tuple[Path, ...],
 ) -> Report:
     """Build the engines, judge all, and write manifest and report."""
-    options = request.options(network)
+    source = _source(folder, genotype, network)
     engines: list[Built] = []
     for name in dict.fromkeys(request.targets):
-        request.say(f"build {name}", 0.3)
-        engines.append(build_engine(name, folder, genotype, network, options))
+        for precision in dict.fromkeys(request.precisions):
+            request.say(f"build {name} {precision}", 0.3)
+            engines.append(build_engine(name, source, request.options(network, precision)))
     write_manifest(folder, genotype, network, weights)
     manifest = read_manifest(folder)
     asked = {engine.folder for engine in engines}
     rest = [place for place in keep if place not in asked]
+    options = request.options(network)
     engines += [open_engine(folder, place, manifest, options) for place in rest]
     report = judge(
         open_subject(folder, manifest),
@@ -189,6 +198,12 @@ def _finish(
     if request.finish is not None:
         request.finish(folder)
     return report
+
+
+def _source(folder: Path, genotype: Genotype, network: Network) -> Source:
+    graph = bound_graph(genotype, network, read_weights_file(folder / WEIGHTS), WEIGHTS)
+    inputs = tuple(case.input for case in load_reference(folder / REFERENCE).cases)
+    return Source(folder, genotype, network, canonical_graph(graph), inputs)
 
 
 def choose_inputs(

@@ -1,4 +1,4 @@
-"""The float64 reference, and the float32 error that its arithmetic predicts.
+"""The float64 reference, and the error that an engine's arithmetic predicts.
 
 The prediction runs the *folded* graph, which is what engines run, once more in float64 with the
 noise of `exporters.rounding`.
@@ -16,7 +16,7 @@ from compiler.graph import Graph
 from compiler.interpreter import Array, Interpreter
 from compiler.lower import INPUT
 from exporters.reference import Case, Reference
-from exporters.rounding import ARITHMETIC, Noise, expected
+from exporters.rounding import ARITHMETIC, Arithmetic, Noise, expected
 
 FEWEST_VALUES, MOST_RUNS = 100, 8
 """From n errors a root mean square is known to 1 / √(2n): to 7 % from 100."""
@@ -25,23 +25,31 @@ FEWEST_VALUES, MOST_RUNS = 100, 8
 def make_reference(
     graph: Graph, canonical: Graph, inputs: Sequence[tuple[str, NDArray[np.float32]]]
 ) -> Reference:
-    """Outputs of the unfolded graph in float64, and the predicted relative error per output.
-
-    The relative error is that of noisy runs of all inputs, and how much it differs among them.
-    """
-    exact, folded, noise = Interpreter(graph), Interpreter(canonical), Noise(ARITHMETIC["f32"])
+    """Outputs of the unfolded graph in float64, and the predicted relative error per output."""
+    exact = Interpreter(graph)
     cases = []
-    errors: dict[str, list[float]] = {key: [] for key in graph.outputs}
     for name, x in inputs:
-        outputs = {key: y.astype(np.float64) for key, y in exact.run({INPUT: x}).items()}
-        cases.append(Case(name, x, outputs))
-        for _ in range(_runs(outputs, len(inputs))):
-            for key, y in folded.run({INPUT: x}, after=noise).items():
-                size = np.mean(np.square(outputs[key]))
-                error = np.mean(np.square(y - outputs[key]))
+        outputs = exact.run({INPUT: x})
+        cases.append(Case(name, x, {key: y.astype(np.float64) for key, y in outputs.items()}))
+    return Reference(tuple(cases), predict_errors(canonical, cases, ARITHMETIC["f32"]))
+
+
+def predict_errors(
+    deployed: Graph, cases: Sequence[Case], arithmetic: Arithmetic
+) -> dict[str, float]:
+    """Output → the RMS error to expect over the output's RMS, of an engine in that arithmetic.
+
+    That of noisy runs of the deployed graph on all cases, and how much it differs among them.
+    """
+    run, noise = Interpreter(deployed), Noise(arithmetic)
+    errors: dict[str, list[float]] = {key: [] for key in deployed.outputs}
+    for case in cases:
+        for _ in range(_runs(case.outputs, len(cases))):
+            for key, y in run.run({INPUT: case.input}, after=noise).items():
+                size = np.mean(np.square(case.outputs[key]))
+                error = np.mean(np.square(y - case.outputs[key]))
                 errors[key].append(float(np.sqrt(error / size)) if size else 0.0)
-    predicted = {key: expected(values) * noise.scale for key, values in errors.items()}
-    return Reference(tuple(cases), predicted)
+    return {key: expected(values) * noise.scale for key, values in errors.items()}
 
 
 def _runs(outputs: Mapping[str, Array], cases: int) -> int:

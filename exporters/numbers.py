@@ -7,9 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.lower import INPUT
+from datac.documents.precision import Precision
 from datac.documents.report import OutputError, Verdict
 from exporters.reference import Case, Reference
+from exporters.saved import strain
 from exporters.targets.target import Arrays, Runner
+
+ARITHMETIC_OF: dict[Precision, str] = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,19 @@ class Numbers:
     @property
     def worst(self) -> OutputError | None:
         """The error that comes nearest to its tolerance, or exceeds it most."""
-        return max(self.errors, key=_strain, default=None)
+        return max(self.errors, key=strain, default=None)
 
 
-def judge_numbers(runner: Runner, reference: Reference, shape: tuple[int, ...] | None) -> Numbers:
-    """Run every case that fits the input `shape` (None: any) and compare every output."""
+def judge_numbers(
+    runner: Runner,
+    reference: Reference,
+    shape: tuple[int, ...] | None,
+    precision: Precision = "f32",
+) -> Numbers:
+    """Run every case that fits the input `shape` (None: any) and compare every output.
+
+    precision: the one that the reference predicts errors of.
+    """
     cases = reference.fitting(shape)
     if not cases:
         return Numbers("inconclusive", (), f"the reference has no input of shape {shape}")
@@ -38,12 +50,12 @@ def judge_numbers(runner: Runner, reference: Reference, shape: tuple[int, ...] |
         if reason is not None:
             return Numbers("fail", tuple(errors), reason)
         errors += [_error(reference, case, key, answers) for key in case.outputs]
-    worst = max(errors, key=_strain)
-    if _strain(worst) <= 1:
+    worst = max(errors, key=strain)
+    if strain(worst) <= 1:
         return Numbers("pass", tuple(errors))
     reason = (
         f"output {worst.output} is off by {worst.rms:.3g} (RMS) on input {worst.input}; "
-        f"float32 arithmetic explains {worst.tolerance:.3g}"
+        f"{ARITHMETIC_OF[precision]} arithmetic explains {worst.tolerance:.3g}"
     )
     return Numbers("fail", tuple(errors), reason)
 
@@ -69,9 +81,3 @@ def _error(reference: Reference, case: Case, key: str, answers: Arrays) -> Outpu
         output=key,
         input=case.name,
     )
-
-
-def _strain(error: OutputError) -> float:
-    if error.rms == 0:
-        return 0.0
-    return error.rms / error.tolerance if error.tolerance > 0 else float("inf")

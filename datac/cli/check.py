@@ -1,48 +1,122 @@
 """`datac check`: the gate again, for CI."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from datac.cli.options import threads_option
+from datac.errors import BadInput
 from datac.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from datac.documents.report import Report
 
 
 @click.command()
-@click.argument("build", type=click.Path(path_type=Path))
+@click.argument("build", required=False, type=click.Path(path_type=Path))
 @click.option("--data", metavar="DATASET", help="Measure the metric of every engine on this data.")
 @click.option("--split", help="Which split of the data.  [default: val]")
 @click.option("--samples", type=click.IntRange(min=1), help="At most so many samples of it.")
 @threads_option
+@click.option(
+    "--saved",
+    type=click.Path(path_type=Path),
+    metavar="REPORT",
+    help="Judge the measurements of a report.json again, in the place of a build.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --saved: so many times as wide as the gate.  [default: 1]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--markdown", is_flag=True, help="Print it as Markdown, for a pull request.")
+@click.option(
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write it as JUnit XML.",
+)
 def check(
-    build: Path,
+    build: Path | None,
+    saved: Path | None,
+    tolerance: float | None,
+    as_json: bool,
+    markdown: bool,
+    junit: Path | None,
+    **measured: Any,
+) -> ExitCode:
+    """Judge a build again: structure, numbers and, with data, the task. The build is not changed.
+
+    \b
+    datac check build
+    datac check build --data shapes --junit gate.xml
+    datac check --saved build/report.json --tolerance 2
+    """  # noqa: D301 - \b is click's mark for lines that it must not join
+    from datac.cli.compile_steps import exit_code
+
+    if as_json and markdown:
+        raise BadInput("--json and --markdown are two forms of one answer; choose one")
+    if saved is None:
+        report = _of_build(build, tolerance, **measured)
+    elif build is not None or any(value is not None for value in measured.values()):
+        raise BadInput("--saved runs nothing, so it takes no BUILD, --data or --threads")
+    else:
+        report = _of_report(saved, tolerance)
+    _print(report, as_json, markdown)
+    if junit is not None:
+        from datac.output_folder import write_beside
+        from datac.report.junit import junit as as_junit
+
+        write_beside(junit, as_junit(report))
+    return exit_code(report)
+
+
+def _of_build(
+    build: Path | None,
+    tolerance: float | None,
+    *,
     data: str | None,
     split: str | None,
     samples: int | None,
     threads: int | None,
-    as_json: bool,
-) -> ExitCode:
-    """Judge a build again: structure, numbers and, with data, the task. Writes nothing.
-
-    \b
-    datac check build
-    datac check build --data shapes --json
-    """  # noqa: D301 - \b is click's mark for lines that it must not join
-    from datac.cli.compile_steps import Inputs, command_line, exit_code
+) -> Report:
+    from datac.cli.compile_steps import Inputs, command_line
     from datac.cli.options import NetworkOptions
     from datac.cli.progress import progress_line
-    from datac.cli.terminal import output
-    from datac.report.summary import summarise
     from exporters.build_folder import read_manifest
     from exporters.check import check as run_check
 
+    if build is None:
+        raise BadInput("name a BUILD, or a report by --saved; datac check --help tells more")
+    if tolerance is not None:
+        raise BadInput("--tolerance judges a saved report; give --saved REPORT with it")
     inputs = Inputs(str(build), None, data, split, samples, NetworkOptions())
     with progress_line() as show:
         labelled = inputs.labelled(read_manifest(build).network)
-        report = run_check(build, labelled, threads=threads, command=command_line(), progress=show)
+        return run_check(build, labelled, threads=threads, command=command_line(), progress=show)
+
+
+def _of_report(saved: Path, tolerance: float | None) -> Report:
+    from datac.documents.read import read_json
+    from datac.documents.report import Report
+    from exporters.saved import judge_saved
+
+    return judge_saved(read_json(saved, Report), 1.0 if tolerance is None else tolerance)
+
+
+def _print(report: Report, as_json: bool, markdown: bool) -> None:
     if as_json:
         click.echo(report.to_json(), nl=False)
+    elif markdown:
+        from datac.report.markdown import markdown as as_markdown
+
+        click.echo(as_markdown(report), nl=False)
     else:
+        from datac.cli.terminal import output
+        from datac.report.summary import summarise
+
         output().print(summarise(report))
-    return exit_code(report)

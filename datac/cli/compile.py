@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from datac.cli.options import network_options, threads_option
+from datac.documents.precision import PRECISIONS
 from datac.exit_codes import ExitCode
 
 
@@ -20,6 +21,15 @@ from datac.exit_codes import ExitCode
     required=True,
     metavar="TARGET",
     help="onnx, openvino, trt, trt-rtx or torch; may be given several times.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    type=click.Choice(PRECISIONS),
+    multiple=True,
+    default=["f32"],
+    show_default=True,
+    help="Of the engines; may be given several times.",
 )
 @click.option(
     "--weights",

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from datac.documents.document import Document
 from datac.documents.network import Network
+from datac.documents.precision import Precision
 
 MODEL = "model.onnx"
 SOURCE = "model.py"
@@ -60,7 +61,7 @@ class SideCar(Document):
 
     schema_: Literal["datac.engine/1"] = Field(default="datac.engine/1", alias="schema")
     target: str
-    precision: str
+    precision: Precision
     engine: FileName = Field(description="the file to load, in this folder")
     engine_sha256: str
     model_sha256: str = Field(description="the canonical model.onnx that it came from")
@@ -69,4 +70,7 @@ class SideCar(Document):
     input_shape: tuple[int | str, ...]
     versions: dict[str, str]
     device: str
+    float32_nodes: tuple[str, ...] = Field(
+        default=(), description="of an engine in f16: what stays float32, since it leaves the range"
+    )
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)

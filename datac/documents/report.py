@@ -6,6 +6,7 @@ from pydantic import Field
 
 from datac.documents.document import Document
 from datac.documents.genotype import Genotype
+from datac.documents.precision import Precision
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 Status = Literal["run", "built", "missing", "failed"]
@@ -96,7 +97,10 @@ class TargetResult(Document):
     """One target in one precision."""
 
     target: str
-    precision: str
+    precision: Precision
+    float32_nodes: tuple[str, ...] = Field(
+        default=(), description="of an engine in f16: what stays float32, since it leaves the range"
+    )
     status: Status
     verdict: Verdict | None = None
     reason: str | None = None

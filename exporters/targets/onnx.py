@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datac.documents.precision import Precision
 from datac.errors import PlatformMissing
 from exporters.nvidia_driver import why_no_gpu
 from exporters.targets.cores import available_cores
@@ -19,6 +20,7 @@ from exporters.targets.target import (
     Missing,
     Runner,
     TargetFailed,
+    has_only,
     require,
     require_shape,
 )
@@ -33,6 +35,13 @@ class OnnxRuntime:
     """The engine is the canonical ONNX at a fixed size; ONNX Runtime optimises it on loading."""
 
     name = "onnx"
+    typed = True
+
+    def missing_precision(self, precision: Precision) -> Missing | None:
+        """Of float16 it rounds what it stores; a CPU provider computes in float32 between."""
+        return has_only(
+            "ONNX Runtime", ("f32", "f16"), precision, "its convolutions do not take bfloat16"
+        )
 
     def missing(self) -> Missing | None:
         """The package; a file could be written without it, but nobody would have tried it."""

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, in float32 and nothing less."""
+"""OpenVINO on the CPU, in the precision that was asked for and no other."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from datac.documents.precision import PRECISIONS, Precision
 from datac.errors import PlatformMissing
 from exporters.targets.cores import available_cores
 from exporters.targets.packages import one_line, why_not_importable
@@ -20,6 +21,7 @@ from exporters.targets.target import (
     Missing,
     Runner,
     TargetFailed,
+    has_only,
     require,
     require_shape,
 )
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 FILE = "model.onnx"
+
+CAPABILITIES: dict[Precision, str] = {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}
+"""As OpenVINO calls them."""
 
 
 class OpenVINO:
@@ -38,6 +43,15 @@ class OpenVINO:
     """
 
     name = "openvino"
+    typed = False
+
+    def missing_precision(self, precision: Precision) -> Missing | None:
+        """Instructions of the processor: OpenVINO would compute in another precision instead."""
+        import openvino
+
+        known = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        offered = [p for p in PRECISIONS if CAPABILITIES[p] in known]
+        return has_only("OpenVINO", offered, precision, "this processor has no instructions for it")
 
     def missing(self) -> Missing | None:
         """The package."""
@@ -74,6 +88,7 @@ class OpenVINO:
     def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:
         """Compile for the CPU and make sure that the precision is the one asked for."""
         require(self.missing_to_run())
+        require(self.missing_precision(options.precision))
         if options.device != "cpu":
             raise PlatformMissing(
                 "the openvino target runs on the CPU only; for an NVIDIA GPU use "
@@ -102,7 +117,7 @@ class OpenVINORunner:
             compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise TargetFailed(f"OpenVINO cannot compile {path.name}: {_reason(error)}") from error
-        require_float32(compiled)
+        require_precision(compiled, options.precision)
         self.threads: int | None = int(compiled.get_property("INFERENCE_NUM_THREADS"))
         self._file = path.name
         self._shapes: dict[str, list[int]] = {
@@ -145,15 +160,13 @@ class OpenVINORunner:
         self._request = None
 
 
-def require_float32(compiled: Any) -> None:
+def require_precision(compiled: Any, asked: Precision) -> None:
     """Read the precision back: on CPUs with bf16 that is OpenVINO's default, whatever one hints."""
-    import openvino
-
-    precision = compiled.get_property("INFERENCE_PRECISION_HINT")
-    if precision != openvino.Type.f32:
+    precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if precision != asked:
         raise TargetFailed(
-            f"OpenVINO runs this model in {precision.get_type_name()} although f32 was asked for; "
-            "its answers cannot be held against float64, so it is not used"
+            f"OpenVINO runs this model in {precision} although {asked} was asked for; "
+            "its answers cannot be judged as such, so it is not used"
         )
 
 

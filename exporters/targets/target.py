@@ -9,11 +9,11 @@ from typing import Literal, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from datac.documents.precision import Precision
 from datac.errors import BadInput, DatacError, PlatformMissing
 
 Array = NDArray[np.generic]
 Arrays = Mapping[str, Array]
-Precision = Literal["f32"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ def require_shape(
 @dataclass(frozen=True)
 class BuildOptions:
     """How an engine is specialised. `input_shape` is (N, C, H, W) of the one input.
+
+    precision: of the arithmetic; inputs and outputs are float32 in all.
 
     dynamic_height_width: leave batch, height and width open (profiles span half to twice the
     size); otherwise the engine takes `input_shape` alone.
@@ -122,6 +124,14 @@ class Target(Protocol):
     """One platform. Nothing of it is imported before one of these methods is called."""
 
     name: str
+    typed: bool
+    """Whether a precision is one of types in the engine's own ONNX; else the target is told."""
+
+    def missing_precision(self, precision: Precision) -> Missing | None:
+        """What an engine of this precision lacks on this machine, if anything.
+
+        Asked only where nothing of the target itself is missing.
+        """
 
     def missing(self) -> Missing | None:
         """What building lacks on this machine, if anything."""
@@ -151,6 +161,19 @@ def missing_for(target: Target, options: BuildOptions) -> Missing | None:
     tried it, and the report must not read as if the device had answered.
     """
     missing = target.missing()
+    if missing is None:
+        missing = target.missing_precision(options.precision)
     if missing is None and options.device == "cuda" and isinstance(target, MayUseCuda):
         return target.missing_cuda()
     return missing
+
+
+def has_only(
+    title: str, precisions: Sequence[Precision], asked: Precision, why: str
+) -> Missing | None:
+    """Missing, with the precisions that there are, unless the one asked for is among them."""
+    if asked in precisions:
+        return None
+    return Missing(
+        f"{title} has no {asked} engines: {why}", f"choose --precision {' or '.join(precisions)}"
+    )

@@ -8,6 +8,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+from datac.documents.precision import Precision
 from datac.output_folder import write_beside
 from exporters.gpu import Gpu
 from exporters.nvidia_driver import why_no_gpu
@@ -21,6 +22,12 @@ class TensorRT:
     """The engine is a plan for one kind of GPU and one version of TensorRT."""
 
     name = "trt"
+    typed = True
+
+    def missing_precision(self, precision: Precision) -> Missing | None:
+        """Strongly typed, it computes in the types of its ONNX, whatever they are."""
+        del precision
+        return None
 
     def missing(self) -> Missing | None:
         """The package, or the GPU, without which TensorRT's builder ends the process."""

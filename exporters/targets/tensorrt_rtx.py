@@ -6,6 +6,7 @@ That an engine builds shows that it parses and compiles; it was not run so far.
 from importlib import import_module
 from pathlib import Path
 
+from datac.documents.precision import Precision
 from datac.output_folder import write_beside
 from exporters.nvidia_driver import why_no_gpu
 from exporters.targets.packages import why_not_importable
@@ -20,6 +21,12 @@ class TensorRTRTX:
     """The engine is a plan that the card's own compiler finishes when it is loaded."""
 
     name = "trt-rtx"
+    typed = True
+
+    def missing_precision(self, precision: Precision) -> Missing | None:
+        """Strongly typed, it computes in the types of its ONNX, whatever they are."""
+        del precision
+        return None
 
     def missing(self) -> Missing | None:
         """The package alone: its builder needs no driver."""

@@ -15,6 +15,7 @@ from compiler.lower import INPUT, OUTPUT, lower
 from compiler.model_file import print_model
 from datac.documents.build_folder import GENOTYPE, SOURCE, WEIGHTS
 from datac.documents.genotype import Genotype
+from datac.documents.precision import Precision
 from datac.documents.read import read_json
 from datac.errors import BadInput
 from exporters.targets.packages import why_not_importable
@@ -25,6 +26,7 @@ from exporters.targets.target import (
     Engine,
     Missing,
     Runner,
+    has_only,
     require,
 )
 
@@ -33,6 +35,11 @@ class Torch:
     """The engine is the build's own `model.py` with `weights.safetensors`."""
 
     name = "torch"
+    typed = False
+
+    def missing_precision(self, precision: Precision) -> Missing | None:
+        """Eager torch is the network as it was trained."""
+        return has_only("torch", ("f32",), precision, "it runs the network as it was trained")
 
     def missing(self) -> Missing | None:
         """The package."""

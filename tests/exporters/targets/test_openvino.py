@@ -5,7 +5,7 @@ import pytest
 
 from datac.errors import BadInput, PlatformMissing
 from exporters.targets import resolve
-from exporters.targets.openvino import require_float32
+from exporters.targets.openvino import require_precision
 from exporters.targets.target import BuildOptions, TargetFailed
 
 openvino = pytest.importorskip("openvino", reason="openvino is not installed")
@@ -32,12 +32,23 @@ def test_the_precision_is_read_back():
         precision = openvino.Type.bf16
 
         def get_property(self, name):
-            return {"INFERENCE_PRECISION_HINT": self.precision}[name]
+            assert name == "INFERENCE_PRECISION_HINT"
+            return self.precision
 
-    with pytest.raises(TargetFailed, match="in bf16 although f32"):
-        require_float32(Compiled())
-    Compiled.precision = openvino.Type.f32
-    require_float32(Compiled())
+    require_precision(Compiled(), "bf16")
+    with pytest.raises(TargetFailed, match="runs this model in bf16 although f32 was asked for"):
+        require_precision(Compiled(), "f32")
+
+
+def test_a_precision_that_the_processor_lacks_is_missing(monkeypatch):
+    monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32", "INT8"])
+    target = resolve("openvino")
+    assert target.missing_precision("f32") is None
+    missing = target.missing_precision("bf16")
+    assert str(missing) == (
+        "OpenVINO has no bf16 engines: this processor has no instructions for it; choose "
+        "--precision f32"
+    )
 
 
 def test_answers_outlive_the_next_call(model, folder, image):

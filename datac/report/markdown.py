@@ -1,0 +1,63 @@
+"""A report as Markdown, for a comment on a pull request or the summary of a job."""
+
+from datac.documents.report import Report
+from datac.report import wording
+from datac.report.rows import metric_title, rows
+from datac.report.wording import NOTHING
+
+MARKS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️"}
+
+
+def markdown(report: Report) -> str:
+    """Verdict, table of targets, what differs. Nothing of a report is read as Markdown."""
+    lines = [
+        f"### {MARKS[report.verdict]} datac: {report.verdict}",
+        "",
+        _plain(wording.reason(report)),
+        "",
+        f"`{_code(report.name)}` ({wording.short(report.genotype_hash)}): "
+        f"{wording.count(report.parameters)} parameters, "
+        f"{wording.count(report.multiply_adds)} multiply-adds",
+        "",
+        *_table(report),
+    ]
+    differences = report.structure.differences
+    if differences:
+        lines += ["", "What differs:", "", *(f"- {_plain(line)}" for line in differences)]
+    remarks = [
+        f"- {wording.target_name(target)}: {_plain(target.reason)}"
+        for target in wording.results(report)
+        if target.reason is not None
+    ]
+    if remarks:
+        lines += ["", *remarks]
+    return "\n".join([*lines, ""])
+
+
+def _table(report: Report) -> list[str]:
+    columns = ("target", "status", "verdict", "rms error", "tolerance", metric_title(report), "ms")
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for row in rows(report):
+        mark = MARKS.get(row.verdict, NOTHING)
+        cells = (
+            f"{row.target} {row.precision}",
+            row.kind,
+            mark,
+            row.rms,
+            row.tolerance,
+            row.metric,
+            row.median,
+        )
+        lines.append("| " + " | ".join(_plain(cell) for cell in cells) + " |")
+    return lines
+
+
+def _plain(text: str) -> str:
+    """Text from a report, harmless: no table, link, image, mention or HTML can be made of it."""
+    for mark in "\\`*_[]|<>#@!":
+        text = text.replace(mark, f"\\{mark}" if mark not in "<>@" else f"&#{ord(mark)};")
+    return " ".join(text.split())
+
+
+def _code(text: str) -> str:
+    return " ".join(text.replace("`", "'").split())

@@ -1,0 +1,93 @@
+"""A build's network in the precision of an engine: which nodes stay float32, and the engine's ONNX.
+
+float16 ends at 65504. What the values of each node reach is measured on the inputs of the
+reference, which are real where the build was given data: a sum of many paths that leaves the range
+stays float32, and so does whatever reads it. ONNX Runtime on a CPU would hide such an overflow,
+since it computes wider than the types say; a GPU would not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from compiler.graph import Graph, Node
+from compiler.interpreter import Array, Interpreter
+from compiler.lower import INPUT
+from compiler.ops import Input
+from compiler.precision import LARGEST, typed
+from datac.documents.genotype import Genotype
+from datac.documents.network import Network
+from datac.documents.precision import Precision
+from exporters.canonical import canonical_onnx
+from exporters.onnx_writer import BF16_OPSET, OPSET
+
+DTYPES: dict[Precision, str] = {"f16": "float16", "bf16": "bfloat16"}
+"""Precision → element type; f32 is that of the canonical graph."""
+
+HEADROOM = 2.0
+"""A node stays float32 from 1 / HEADROOM of the range on: other inputs may reach farther."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an engine's own model is made by. float32: the nodes that stay so, in graph order."""
+
+    precision: Precision
+    float32: tuple[str, ...] = ()
+
+
+def plan_for(
+    graph: Graph, precision: Precision, inputs: Iterable[NDArray[np.floating[Any]]]
+) -> Plan:
+    """Scan the canonical graph in float64 on the inputs, (N, C, H, W) each."""
+    if precision != "f16":
+        return Plan(precision)  # the others reach as far as float32
+    reached = ranges(graph, inputs)
+    limit = LARGEST["float16"] / HEADROOM
+    far = {name for name, size in reached.items() if size > limit}
+    far |= {user for name in far for user in graph.users(name)}
+    far |= {node.name for node in graph.nodes() if _has_large_weights(graph, node, limit)}
+    order = [node.name for node in graph.nodes() if not isinstance(node.op, Input)]
+    return Plan(precision, tuple(name for name in order if name in far))
+
+
+def _has_large_weights(graph: Graph, node: Node, limit: float) -> bool:
+    return any(np.abs(graph.weights[name]).max() > limit for name in node.weight_specs())
+
+
+def ranges(graph: Graph, inputs: Iterable[NDArray[np.floating[Any]]]) -> dict[str, float]:
+    """Node → the largest magnitude of its values."""
+    reached: dict[str, float] = {node.name: 0.0 for node in graph.inputs}
+
+    def note(
+        node: Node, weights: Mapping[str, Array], operands: tuple[Array, ...], result: Array
+    ) -> Array:
+        del weights, operands
+        reached[node.name] = max(reached.get(node.name, 0.0), float(np.abs(result).max()))
+        return result
+
+    run = Interpreter(graph)
+    for x in inputs:
+        run.run({INPUT: x}, after=note)
+        for node in graph.inputs:
+            reached[node.name] = max(reached[node.name], float(np.abs(x).max()))
+    return reached
+
+
+def deployed(graph: Graph, plan: Plan) -> Graph:
+    """The canonical graph as the engine computes it: types, and weights as those hold them."""
+    if plan.precision == "f32":
+        return graph
+    return typed(graph, DTYPES[plan.precision], keep=plan.float32)
+
+
+def own_model(graph: Graph, plan: Plan, genotype: Genotype, network: Network) -> onnx.ModelProto:
+    """The ONNX of an engine whose types stand in it, batch, height and width left open."""
+    opset = BF16_OPSET if plan.precision == "bf16" else OPSET
+    return canonical_onnx(deployed(graph, plan), genotype, network, opset)

@@ -1,0 +1,86 @@
+"""A report's measurements, judged again without a runtime, by a gate of any width."""
+
+from __future__ import annotations
+
+from datac.documents.report import OutputError, PlacesResult, Report, TargetResult, Verdict
+from exporters.check_build import why_wrong
+
+
+def judge_saved(report: Report, width: float = 1.0) -> Report:
+    """The report with verdicts by tolerances `width` times those of the gate that measured.
+
+    Structure, and what failed to build or to run, stays as it was: no tolerance is about that.
+    """
+    canonical = None if report.canonical is None else _judged(report.canonical, width)
+    targets = tuple(_judged(target, width) for target in report.targets)
+    results = (*([] if canonical is None else [canonical]), *targets)
+    return report.model_copy(
+        update={
+            "canonical": canonical,
+            "targets": targets,
+            "verdict": overall(report.structure.verdict, results),
+        }
+    )
+
+
+def overall(structure: Verdict, results: tuple[TargetResult, ...]) -> Verdict:
+    """Of a whole report.
+
+    Structure alone says nothing of a runtime's arithmetic, nor does an engine that no input of the
+    reference fits: then it is inconclusive.
+    """
+    if "fail" in (structure, *(result.verdict for result in results)):
+        return "fail"
+    ran = [result for result in results if result.status == "run"]
+    sure = ran and all(result.verdict == "pass" for result in ran)
+    return "pass" if sure else "inconclusive"
+
+
+def _judged(target: TargetResult, width: float) -> TargetResult:
+    if not target.outputs:
+        return target
+    again = _by_tolerances(target, 1.0)
+    if target.verdict == "fail" and again.verdict == "pass":
+        return target  # for something that no tolerance is about, such as values that are NaN
+    return _by_tolerances(target, width)
+
+
+def _by_tolerances(target: TargetResult, width: float) -> TargetResult:
+    outputs = tuple(_widened(error, width) for error in target.outputs)
+    worst = max(outputs, key=strain)
+    places = None if target.places is None else _places(target.places, width)
+    said = []
+    if strain(worst) > 1:
+        said.append(
+            f"output {worst.output} is off by {worst.rms:.3g} (RMS) on input {worst.input}; "
+            f"{worst.tolerance:.3g} is tolerated"
+        )
+    wrong = None if places is None else why_wrong(places)
+    said += [] if wrong is None else [wrong]
+    return target.model_copy(
+        update={
+            "outputs": outputs,
+            "error": worst,
+            "places": places,
+            "verdict": "fail" if said else "pass",
+            "reason": "; ".join(said) or None,
+        }
+    )
+
+
+def _widened(error: OutputError, width: float) -> OutputError:
+    return error.model_copy(update={"tolerance": error.tolerance * width})
+
+
+def _places(places: PlacesResult, width: float) -> PlacesResult:
+    tolerated = places.tolerated * width
+    seen = (*places.wrong, *([] if places.worst is None else [places.worst]))
+    wrong = tuple(dict.fromkeys(place for place in seen if place.rms > tolerated * place.predicted))
+    return places.model_copy(update={"tolerated": tolerated, "wrong": wrong})
+
+
+def strain(error: OutputError) -> float:
+    """Error over tolerance; infinite where nothing is tolerated and something is off."""
+    if error.rms == 0:
+        return 0.0
+    return error.rms / error.tolerance if error.tolerance > 0 else float("inf")
