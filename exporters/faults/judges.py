@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporters.faults.observe import Observation
+from exporters.faults.observe import RULES, Observation
 
 MARGIN = 1.25
 """Times the largest ratio of any healthy run that the constants are set on."""
 
 OURS = ("structure", "outputs", "places", "nodes alone", "fused engine", "numbers", "together")
-"""numbers: outputs or places. together: structure or numbers."""
+"""numbers: outputs or places. together: structure or numbers, named by the place that is wrong."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,7 @@ def opinions(seen: Observation, constants: Constants) -> dict[str, Opinion]:
     structure = Opinion(bool(seen.structure), seen.structure[0] if seen.structure else None)
     places, nodes = _first(seen.places, limit), _first(seen.nodes, limit)
     numbers = Opinion(outputs.alarm or places.alarm, places.place)
-    together = Opinion(
-        structure.alarm or numbers.alarm, structure.place if structure.alarm else numbers.place
-    )
+    together = Opinion(structure.alarm or numbers.alarm, numbers.place or structure.place)
     ours = {
         "structure": structure,
         "outputs": outputs,
@@ -65,7 +63,7 @@ def opinions(seen: Observation, constants: Constants) -> dict[str, Opinion]:
     }
     if seen.fused is not None:
         ours["fused engine"] = _first(seen.fused, limit)
-    return ours | {rule: Opinion(alarm) for rule, alarm in seen.others.items()}
+    return ours | {rule: Opinion(rule in seen.others) for rule in RULES}
 
 
 def _first(ratios: Sequence[tuple[str, float]], limit: float) -> Opinion:

@@ -12,8 +12,6 @@ from compiler.ops import BatchNorm, Conv
 from compiler.precision import rounded
 from exporters.faults.fault import Fault, Site, with_op, with_weight
 
-FULL_PRECISION = ("f32", "tf32")
-
 
 def _filters(site: Site) -> NDArray[np.float32] | None:
     """(out, in / groups, kernel) of a convolution."""
@@ -176,7 +174,7 @@ WEIGHTS: dict[str, Fault] = {
     "transposed kernel": Fault("weights", transposed_kernel),
     "zero ring": Fault("weights", zero_ring),
     "weights of another": Fault("weights", those_of_another),
-    "float16 weights": Fault("weights", in_float16, precisions=FULL_PRECISION),
+    "float16 weights": Fault("weights", in_float16, precisions=("f32",)),
     "int8 weights": Fault("weights", in_int8),
     "lost shift": Fault("weights", lost_shift),
     "lost scale": Fault("weights", lost_scale),

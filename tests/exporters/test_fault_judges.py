@@ -30,13 +30,15 @@ def test_each_judge_looks_at_its_own():
     assert "fused engine" not in found
     assert opinions(replace(FAULT, output=None), CONSTANTS)["outputs"].alarm
     both = opinions(replace(seen, structure=("head",)), CONSTANTS)
-    assert both["together"].place == "head", "structure is exact, so it leads"
+    assert both["together"].place == PATH, "structure may name a reader of what is wrong"
+    alone = opinions(replace(FAULT, structure=("head",)), CONSTANTS)
+    assert (alone["together"].alarm, alone["together"].place) == (True, "head")
 
 
 def test_rules_of_others_are_judges_too():
-    seen = replace(FAULT, others={"Polygraphy": True, "cosine": False})
-    found = opinions(seen, CONSTANTS)
-    assert (found["Polygraphy"].alarm, found["cosine"].alarm) == (True, False)
+    found = opinions(replace(FAULT, others=("optimum (1e-5)",)), CONSTANTS)
+    assert found["optimum (1e-5)"].alarm
+    assert not found["cosine above 0.999"].alarm
 
 
 @pytest.mark.parametrize(
