@@ -18,7 +18,7 @@ from typing import Literal
 
 from datac.errors import BadInput
 
-Kind = Literal["run", "child", "build", "derivation"]
+Kind = Literal["run", "child", "build", "derivation", "reduction"]
 MARKER = ".datac.json"
 
 

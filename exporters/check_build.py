@@ -23,6 +23,7 @@ from exporters.reference import Case
 from exporters.rounding import ARITHMETIC, Arithmetic
 from exporters.targets import resolve
 from exporters.targets.specialise import write_model
+from exporters.targets.target import Array, Arrays
 
 MOST_WRONG = 20
 
@@ -54,19 +55,30 @@ def judge_check_build(built: Built, graph: Graph, case: Case) -> PlacesResult:
 
     graph: as deployed. Raises TargetFailed where the target refuses the check build.
     """
+    seen = look_inside(built, graph, case)
+    return _result(graph, seen, ARITHMETIC[built.plan.precision])
+
+
+def look_inside(built: Built, graph: Graph, case: Case) -> Seen:
+    """What the check build of an engine computes behind every place, the input with it."""
+    assert built.engine is not None
+    labels = {name: graph[name].label for name in boundaries(graph)}
+    model = expose(read_onnx(built.folder / built.engine.file), labels.values())
+    answers = run_model(built, model, {INPUT: case.input})
+    seen = {name: answers[label] for name, label in labels.items() if label in answers}
+    seen |= {name: answers[key] for key, name in graph.outputs.items() if key in answers}
+    return {INPUT: case.input, **seen}
+
+
+def run_model(built: Built, model: onnx.ModelProto, inputs: Arrays) -> dict[str, Array]:
+    """Another model, run as the engine is: the same target, device, threads and precision."""
     assert built.engine is not None
     assert built.options is not None
-    values = boundaries(graph)
-    labels = {name: graph[name].label for name in values}
-    model = expose(read_onnx(built.folder / built.engine.file), labels.values())
     with tempfile.TemporaryDirectory(prefix="datac-check-build-") as folder:
         write_model(model, Path(folder) / built.engine.file)
         target = resolve(built.result.target)
         with target.load(Path(folder), built.engine, built.options) as runner:
-            answers = runner.run({INPUT: case.input})
-    seen = {name: answers[label] for name, label in labels.items() if label in answers}
-    seen |= {name: answers[key] for key, name in graph.outputs.items() if key in answers}
-    return _result(graph, {INPUT: case.input, **seen}, ARITHMETIC[built.result.precision])
+            return runner.run(inputs)
 
 
 def _result(graph: Graph, seen: Seen, arithmetic: Arithmetic) -> PlacesResult:

@@ -27,6 +27,8 @@ COMMANDS = {
     "train": "datac.cli.train:train",
     "compile": "datac.cli.compile:compile_",
     "check": "datac.cli.check:check",
+    "reduce": "datac.cli.reduce:reduce",
+    "faults": "datac.cli.faults:faults",
     "bench": "datac.cli.bench:bench",
     "report": "datac.cli.report:report",
     "show": "datac.cli.show:show",

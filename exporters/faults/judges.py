@@ -97,7 +97,7 @@ def scores(
     """(precision, judge) → its score. Faults that do not change the function are left out."""
     found: dict[tuple[str, str], Score] = defaultdict(Score)
     for seen in observations:
-        if seen.fault is not None and not seen.change > SMALLEST_CHANGE:
+        if seen.fault is not None and not changes(seen):
             continue
         for judge, opinion in opinions(seen, constants).items():
             _count(found[seen.precision, judge], seen, opinion)
@@ -106,6 +106,11 @@ def scores(
 
 SMALLEST_CHANGE = 1e-13
 """Relative, in float64: what is below is the function itself."""
+
+
+def changes(seen: Observation) -> bool:
+    """Whether the fault of a run changes the function at all."""
+    return not seen.change <= SMALLEST_CHANGE  # NaN is a change
 
 
 def _count(score: Score, seen: Observation, opinion: Opinion) -> None:

@@ -1,0 +1,52 @@
+"""The gate, tried on one network: every fault once, every healthy way to run it once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+
+import numpy as np
+
+from exporters import places, reference
+from exporters.faults import FAULTS
+from exporters.faults.fault import inject
+from exporters.faults.judges import Constants
+from exporters.faults.observe import Observation, Subject
+from exporters.faults.runtimes import HEALTHY, MAIN
+
+SHIPPED = Constants(dict.fromkeys(MAIN, reference.TOLERATED), dict.fromkeys(MAIN, places.TOLERATED))
+"""What `datac check` judges by."""
+
+
+def try_gate(
+    subject: Subject,
+    precisions: Collection[str],
+    *,
+    faults: Collection[str] = tuple(FAULTS),
+    seed: int = 0,
+    progress: Callable[[str, float], None] | None = None,
+) -> Iterator[Observation]:
+    """Healthy runs first, then each fault in each precision, at a node drawn from the seed."""
+    healthy = [name for name, way in HEALTHY.items() if way.precision in precisions]
+    harmful = [
+        (MAIN[precision], name)
+        for precision in MAIN
+        if precision in precisions
+        for name in FAULTS
+        if name in faults and precision in FAULTS[name].precisions
+    ]
+    draw, total, done = np.random.default_rng(seed), len(healthy) + len(harmful), 0
+
+    def tell(what: str) -> None:
+        if progress is not None:
+            progress(what, done / total)
+
+    for variation in healthy:
+        tell("healthy runs")
+        yield subject.healthy(variation)
+        done += 1
+    for variation, name in harmful:
+        tell(f"faults, {variation}")
+        damaged = inject(FAULTS[name], subject.graph, subject.values, draw)
+        if damaged is not None:
+            yield subject.damaged(variation, name, damaged)
+        done += 1

@@ -1,0 +1,225 @@
+"""One place of an engine, cut out as a small ONNX with its inputs and what it should answer.
+
+What lies in the folder is what a runtime's developers ask for in a bug report: the model, and a
+`test_data_set_0` of tensors in ONNX's own form, which ONNX Runtime's `onnx_test_runner` reads.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from compiler.graph import Graph
+from compiler.interpreter import Interpreter
+from compiler.lower import INPUT
+from compiler.places import region
+from datac.errors import BadInput
+from datac.output_folder import check_replaceable, replaced_whole, write_beside
+from exporters.build_folder import read_manifest
+from exporters.check import Subject, open_subject
+from exporters.check_build import look_inside, run_model
+from exporters.engine_files import ONNX_FILES, engine_difference
+from exporters.engines import Built, open_engines
+from exporters.onnx_file import read_onnx
+from exporters.places import TOLERATED, PlaceError, Seen, judge_places
+from exporters.rounding import ARITHMETIC
+from exporters.targets.specialise import write_model
+from exporters.targets.target import BuildOptions
+
+DATA = "test_data_set_0"
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What was cut out. alone: its RMS error when it runs by itself; whole: within the engine."""
+
+    engine: str
+    place: str
+    nodes: int
+    whole: float
+    alone: float
+    predicted: float
+
+    @property
+    def sentence(self) -> str:
+        """Whether the small model shows what the engine does."""
+        wrong = self.alone > TOLERATED * self.predicted
+        if wrong:
+            shows = "and is as wrong by itself"
+        elif self.whole > TOLERATED * self.predicted:
+            shows = "but is right by itself: only within the engine it is wrong"
+        else:
+            shows = "and is right, as it is in the engine"
+        return (
+            f"{self.place} in {self.engine}: {self.nodes} nodes, off by {self.whole:.3g} (RMS) "
+            f"where {self.predicted:.3g} is explained, {shows}"
+        )
+
+
+def reduce(
+    build: Path, out: Path, *, engine: str | None, place: str | None, threads: int | None = None
+) -> Reduction:
+    """Cut out the first place that is wrong, or the one that is named.
+
+    BadInput where there is none such, or no engine that is an ONNX file and runs here.
+    """
+    check_replaceable(out, "reduction")
+    manifest = read_manifest(build)
+    subject = open_subject(build, manifest)
+    engines = open_engines(build, manifest, BuildOptions(subject.input_shape, threads=threads))
+    built = _engine(engines, engine, subject)
+    graph = subject.deployed(built.plan)
+    cases = subject.reference.fitting(built.shape)
+    if not cases:
+        raise BadInput(f"the reference has no input that {built.name} takes; compile again")
+    seen = look_inside(built, graph, cases[0])
+    error = _error(judge_places(graph, seen, ARITHMETIC[built.plan.precision]), place, built)
+    model, inputs, exact = _cut(built, graph, seen, error.value)
+    answer = run_model(built, model, inputs)[model.graph.output[0].name]
+    alone = float(np.sqrt(np.mean(np.square(answer.astype(np.float64) - exact))))
+    nodes = len(model.graph.node)
+    found = Reduction(built.name, error.place, nodes, error.rms, alone, error.predicted)
+    with replaced_whole(out, "reduction") as folder:
+        _write(folder, model, inputs, exact, found, built)
+    return found
+
+
+def _engine(engines: list[Built], name: str | None, subject: Subject) -> Built:
+    usable = {b.name: b for b in engines if b.runs and b.result.target in ONNX_FILES}
+    if name is not None and name not in usable:
+        known = ", ".join(usable) or "none"
+        raise BadInput(f"{name} is no engine that can be reduced here; there are: {known}")
+    if not usable:
+        raise BadInput(
+            "no engine of this build is an ONNX file that runs here; add one: "
+            f"datac compile {subject.folder} --target onnx"
+        )
+    built = next(iter(usable.values())) if name is None else usable[name]
+    expected = subject.model_for(built)
+    difference = engine_difference(built, subject.folder, expected, subject.source)
+    if difference is not None:
+        raise BadInput(f"{difference}; the file is at fault, not what runs it")
+    return built
+
+
+def _error(errors: list[PlaceError], place: str | None, built: Built) -> PlaceError:
+    if place is None:
+        wrong = [error for error in errors if error.ratio > TOLERATED]
+        if not wrong:
+            raise BadInput(f"no place of {built.name} is wrong; name one by --place")
+        return wrong[0]
+    named = [e for e in errors if e.place == place or e.place.startswith(f"{place}/")]
+    if not named:
+        raise BadInput(
+            f'{built.name} has no place "{place}"; there are {errors[0].place}, '
+            f"{errors[len(errors) // 2].place}, ..., {errors[-1].place}"
+        )
+    return named[-1]
+
+
+def _cut(
+    built: Built, graph: Graph, seen: Seen, value: str
+) -> tuple[onnx.ModelProto, dict[str, NDArray[np.generic]], NDArray[np.float64]]:
+    """The engine's own nodes between the value and what is seen before it."""
+    part = region(graph, value, seen.keys())
+    assert built.engine is not None
+    model = read_onnx(built.folder / built.engine.file)
+    ends = {key: name for key, name in graph.outputs.items()}
+    label = next((k for k, name in ends.items() if name == value), graph[value].label)
+    labels = {name: INPUT if name == INPUT else graph[name].label for name in part.reads}
+    inputs = {labels[name]: np.asarray(seen[name]) for name in sorted(part.reads)}
+    given = {name: seen[name] for name in part.reads}
+    exact = Interpreter(graph).run(given, wanted=[value], names=part.nodes)[value]
+    small = _between(model, inputs, label, np.asarray(seen[value]))
+    return small, inputs, exact.astype(np.float64)
+
+
+def _between(
+    model: onnx.ModelProto,
+    inputs: dict[str, NDArray[np.generic]],
+    output: str,
+    answer: NDArray[np.generic],
+) -> onnx.ModelProto:
+    makers = {name: node for node in model.graph.node for name in node.output}
+    needed: set[str] = set()
+    left = [output]
+    while left:
+        name = left.pop()
+        if name in inputs or name not in makers or name in needed:
+            continue
+        needed.add(name)
+        left += makers[name].input
+    nodes = [node for node in model.graph.node if needed & {*node.output}]
+    read = {name for node in nodes for name in node.input}
+    body = helper.make_graph(
+        nodes,
+        "datac_reduction",
+        [_info(name, array) for name, array in inputs.items()],
+        [_info(output, answer)],
+        [tensor for tensor in model.graph.initializer if tensor.name in read],
+    )
+    small = helper.make_model(
+        body, producer_name="datac", opset_imports=model.opset_import, ir_version=model.ir_version
+    )
+    onnx.checker.check_model(small)
+    return small
+
+
+def _info(name: str, array: NDArray[np.generic]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(
+        name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+    )
+
+
+def _write(
+    folder: Path,
+    model: onnx.ModelProto,
+    inputs: dict[str, NDArray[np.generic]],
+    exact: NDArray[np.float64],
+    found: Reduction,
+    built: Built,
+) -> None:
+    write_model(model, folder / "model.onnx")
+    (folder / DATA).mkdir()
+    for index, (name, array) in enumerate(inputs.items()):
+        tensor = numpy_helper.from_array(array, name)
+        write_beside(folder / DATA / f"input_{index}.pb", tensor.SerializeToString())
+    name = model.graph.output[0].name
+    single = numpy_helper.from_array(exact.astype(np.float32), name)
+    write_beside(folder / DATA / "output_0.pb", single.SerializeToString())
+    write_beside(folder / "README.md", _readme(found, built, [*inputs], name))
+
+
+def _readme(found: Reduction, built: Built, inputs: list[str], output: str) -> str:
+    versions = built.result.version or ""
+    return f"""# {found.place}
+
+{found.sentence}.
+
+`model.onnx` is that part of the engine {found.engine} ({versions}).
+`{DATA}` holds what it was given ({", ".join(f"`{name}`" for name in inputs)}) and what it makes of
+that in float64, rounded to float32 (`{output}`). Errors are root mean squares.
+
+```python
+import glob, numpy as np, onnx, onnxruntime
+from onnx import numpy_helper
+
+def load(path):
+    tensor = onnx.TensorProto()
+    tensor.ParseFromString(open(path, "rb").read())
+    return numpy_helper.to_array(tensor)
+
+paths = sorted(glob.glob("{DATA}/input_*.pb"), key=lambda path: int(path.split("_")[-1][:-3]))
+names = {json.dumps(inputs)}
+session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+(found,) = session.run(None, dict(zip(names, map(load, paths))))
+error = found.astype(np.float64) - load("{DATA}/output_0.pb")
+print("RMS error", np.sqrt(np.mean(error**2)), "where {found.predicted:.3g} is explained")
+```
+"""
