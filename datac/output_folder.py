@@ -18,7 +18,7 @@ from typing import Literal
 
 from datac.errors import BadInput
 
-Kind = Literal["run", "child", "build", "derivation", "reduction"]
+Kind = Literal["run", "child", "build", "derivation", "reduction", "prediction"]
 MARKER = ".datac.json"
 
 

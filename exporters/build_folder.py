@@ -14,6 +14,7 @@ from datac.documents.build_folder import (
     PAGE,
     REFERENCE,
     REPORT,
+    RUNTIME,
     SIDE_CAR,
     SOURCE,
     WEIGHTS,
@@ -32,6 +33,7 @@ ORIGINS: dict[str, tuple[tuple[str, ...], str]] = {
     WEIGHTS: ((), "the weights as given, or drawn from a seed"),
     MODEL: ((GENOTYPE, WEIGHTS), "lowered, batch norms folded, written as ONNX"),
     SOURCE: ((GENOTYPE,), "lowered and printed"),
+    RUNTIME: ((), "the same in every build"),
     REFERENCE: ((GENOTYPE, WEIGHTS), "run in float64"),
 }
 """File of a build → what it came from, and the step that made it."""

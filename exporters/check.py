@@ -13,7 +13,15 @@ from compiler.graph import Graph
 from compiler.lower import INPUT
 from compiler.model_file import print_model
 from compiler.weights import read_weights_file
-from datac.documents.build_folder import GENOTYPE, MODEL, REFERENCE, SOURCE, WEIGHTS, Manifest
+from datac.documents.build_folder import (
+    GENOTYPE,
+    MODEL,
+    REFERENCE,
+    RUNTIME,
+    SOURCE,
+    WEIGHTS,
+    Manifest,
+)
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.report import (
@@ -42,6 +50,7 @@ from exporters.precision import Plan, deployed, own_model
 from exporters.reference import Reference, load_reference
 from exporters.rounding import ARITHMETIC
 from exporters.saved import overall
+from exporters.standalone import RUNTIME_SOURCE
 from exporters.structure import judge_structure
 from exporters.targets import resolve
 from exporters.targets.target import BuildOptions, Engine, Runner, TargetFailed
@@ -110,11 +119,15 @@ def open_subject(folder: Path, manifest: Manifest) -> Subject:
     expected = canonical_onnx(canonical, genotype, network)
     structure = judge_structure(read_onnx(folder / MODEL), expected, genotype, network)
     source = print_model(graph, genotype, network)
-    if (folder / SOURCE).read_bytes() != source.encode():
-        sentence = f"{SOURCE}: not what datac writes for this genotype"
-        structure = structure.model_copy(
-            update={"verdict": "fail", "differences": (*structure.differences, sentence)}
-        )
+    for name, content in ((SOURCE, source.encode()), (RUNTIME, RUNTIME_SOURCE())):
+        path = folder / name
+        if name == RUNTIME and not path.exists():
+            continue  # a build of an older datac has none
+        if path.read_bytes() != content:
+            sentence = f"{name}: not what datac writes for this genotype"
+            structure = structure.model_copy(
+                update={"verdict": "fail", "differences": (*structure.differences, sentence)}
+            )
     cost = graph.cost()
     return Subject(
         folder,

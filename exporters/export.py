@@ -21,6 +21,7 @@ from datac.documents.build_folder import (
     MODEL,
     REFERENCE,
     REPORT,
+    RUNTIME,
     SOURCE,
     WEIGHTS,
 )
@@ -40,6 +41,7 @@ from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
 from exporters.check import judge, open_subject
 from exporters.engines import Built, Source, build_engine, open_engine
 from exporters.reference import load_reference
+from exporters.standalone import RUNTIME_SOURCE
 from exporters.targets import resolve
 from exporters.targets.specialise import write_model
 from exporters.targets.target import BuildOptions, missing_for
@@ -173,6 +175,7 @@ def _finish(
     keep: tuple[Path, ...],
 ) -> Report:
     """Build the engines, judge all, and write manifest and report."""
+    write_beside(folder / RUNTIME, RUNTIME_SOURCE())
     source = _source(folder, genotype, network)
     engines: list[Built] = []
     for name in dict.fromkeys(request.targets):

@@ -27,6 +27,7 @@ COMMANDS = {
     "train": "datac.cli.train:train",
     "compile": "datac.cli.compile:compile_",
     "check": "datac.cli.check:check",
+    "predict": "datac.cli.predict:predict",
     "reduce": "datac.cli.reduce:reduce",
     "faults": "datac.cli.faults:faults",
     "bench": "datac.cli.bench:bench",

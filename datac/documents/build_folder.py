@@ -12,6 +12,7 @@ from datac.documents.precision import Precision
 
 MODEL = "model.onnx"
 SOURCE = "model.py"
+RUNTIME = "runtime.py"
 WEIGHTS = "weights.safetensors"
 GENOTYPE = "genotype.json"
 REFERENCE = "reference.npz"

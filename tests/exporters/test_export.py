@@ -24,7 +24,14 @@ from exporters.targets.onnx import OnnxRuntime
 from exporters.targets.target import Missing, TargetFailed
 from exporters.task import labelled_inputs
 
-CORE = {"model.onnx", "model.py", "weights.safetensors", "genotype.json", "reference.npz"}
+CORE = {
+    "model.onnx",
+    "model.py",
+    "runtime.py",
+    "weights.safetensors",
+    "genotype.json",
+    "reference.npz",
+}
 
 
 def listing(folder):

@@ -28,6 +28,7 @@ CORE = {
     "manifest.json",
     "model.onnx",
     "model.py",
+    "runtime.py",
     "reference.npz",
     "report.html",
     "report.json",

@@ -1,0 +1,39 @@
+"""`datac predict`: images through an engine of a build."""
+
+from pathlib import Path
+
+import click
+
+from datac.cli.options import threads_option
+
+
+@click.command()
+@click.argument("build", type=click.Path(path_type=Path))
+@click.argument("images", metavar="IMAGE|FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("predictions"),
+    show_default=True,
+    help="Folder to write.",
+)
+@click.option("--engine", metavar="NAME", help="Which, e.g. openvino-bf16.  [default: first]")
+@threads_option
+def predict(build: Path, images: Path, out: Path, engine: str | None, threads: int | None) -> None:
+    """Write a mask for every image, or the label of each, and say how long one takes.
+
+    \b
+    datac predict build street.png
+    datac predict build photos --engine openvino-bf16 --out masks
+    """  # noqa: D301 - \b is click's mark for lines that it must not join
+    from datac.cli.progress import progress_line
+    from exporters.predict import predict as run_predict
+
+    with progress_line() as show:
+        done = run_predict(build, images, out, engine=engine, threads=threads, progress=show)
+    what = "1 image" if done.images == 1 else f"{done.images} images"
+    click.echo(
+        f"{what} by {done.engine}: {done.whole_ms:.1f} ms from file to file, "
+        f"{done.engine_ms:.1f} ms of it in the engine"
+    )
+    click.echo(f"wrote {out}")

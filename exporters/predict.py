@@ -1,0 +1,180 @@
+"""Images through an engine of a build: masks or labels, and how long it takes."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from compiler.lower import INPUT, OUTPUT
+from datac.datasets.palette import class_colors
+from datac.datasets.pixels import is_image_name, read_image
+from datac.datasets.preprocess import preprocess
+from datac.documents.build_folder import Manifest
+from datac.documents.network import Classes, Network, Preprocessing
+from datac.errors import BadInput, PlatformMissing
+from datac.output_folder import check_replaceable, replaced_whole, write_beside
+from exporters.build_folder import read_manifest
+from exporters.engines import Built, open_engines
+from exporters.targets.target import BuildOptions, Runner
+
+LABELS = "labels.jsonl"
+"""Of a classification: a line for each image."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What came out.
+
+    whole_ms, engine_ms: medians of an image, from file to file, and of that in the engine.
+    """
+
+    engine: str
+    images: int
+    whole_ms: float
+    engine_ms: float
+
+
+def predict(
+    build: Path,
+    source: Path,
+    out: Path,
+    *,
+    engine: str | None,
+    threads: int | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Prediction:
+    """Every image of `source`, a file or a folder, into the folder `out`.
+
+    A mask is a palette image as large as its image, its indices the class numbers. BadInput for
+    what is no image, or where the build does not say how images are prepared.
+    """
+    check_replaceable(out, "prediction")
+    manifest = read_manifest(build)
+    network = manifest.network
+    if network.preprocessing is None:
+        raise BadInput(
+            f"{build} does not say how an image is prepared; compile it with --data DATASET"
+        )
+    paths = _images(source)
+    built = _engine(build, manifest, engine, threads)
+    writer = _Masks(network) if network.task == "segmentation" else _Labels(network)
+    whole, inside = [], []
+    with built.load() as runner, replaced_whole(out, "prediction") as folder:
+        for index, path in enumerate(paths):
+            begin = time.perf_counter()
+            image = read_image(path)
+            x = prepare(image, network.preprocessing, network, built)
+            answer, seconds = _answer(runner, x)
+            writer.write(folder, path, image.shape[:2], answer)
+            whole.append(time.perf_counter() - begin)
+            inside.append(seconds)
+            if progress is not None:
+                progress("predict", (index + 1) / len(paths))
+        writer.finish(folder)
+    return Prediction(
+        built.name,
+        len(paths),
+        statistics.median(whole) * 1e3,
+        statistics.median(inside) * 1e3,
+    )
+
+
+def prepare(
+    image: NDArray[np.uint8], how: Preprocessing, network: Network, built: Built
+) -> NDArray[np.float32]:
+    """(H, W, 3) → (1, C, H', W'): at the size that the engine takes, or as preprocessing says."""
+    if built.shape is not None:
+        how = how.model_copy(update={"resize": network.input[1:]})
+    return preprocess(image, how)[None]
+
+
+def _answer(runner: Runner, x: NDArray[np.float32]) -> tuple[NDArray[np.generic], float]:
+    begin = time.perf_counter()
+    logits = runner.run({INPUT: x})[OUTPUT][0]
+    return logits, time.perf_counter() - begin
+
+
+def _images(source: Path) -> list[Path]:
+    """In order of name. Two that would write one mask are refused."""
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise BadInput(f"{source}: there is no such image or folder")
+    paths = sorted(path for path in source.iterdir() if is_image_name(path.name))
+    if not paths:
+        raise BadInput(f"{source} holds no images; give a file, or a folder with images in it")
+    stems: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in stems:
+            raise BadInput(
+                f"{stems[path.stem]} and {path.name} would both become {path.stem}.png; rename one"
+            )
+        stems[path.stem] = path
+    return paths
+
+
+def _engine(build: Path, manifest: Manifest, name: str | None, threads: int | None) -> Built:
+    options = BuildOptions((1, *manifest.network.input), threads=threads)
+    engines = {built.name: built for built in open_engines(build, manifest, options)}
+    if name is not None and name not in engines:
+        raise BadInput(f"{build} has no engine {name}; it has {', '.join(engines) or 'none'}")
+    chosen = [engines[name]] if name is not None else [b for b in engines.values() if b.runs]
+    if not chosen:
+        raise PlatformMissing(f"{build}: no engine runs here; datac doctor says what is missing")
+    if not chosen[0].runs:
+        raise PlatformMissing(f"{chosen[0].name} cannot run: {chosen[0].result.reason}")
+    return chosen[0]
+
+
+class _Masks:
+    def __init__(self, network: Network) -> None:
+        names = tuple(str(index) for index in range(network.classes))
+        classes = network.class_info or Classes(names=names)
+        self._palette = np.array(class_colors(classes), np.uint8).tobytes()
+
+    def write(
+        self, folder: Path, path: Path, size: tuple[int, ...], logits: NDArray[np.generic]
+    ) -> None:
+        """`NAME.png`, as large as the image."""
+        classes = logits.argmax(axis=0).astype(np.uint8)
+        mask = Image.fromarray(classes).resize((size[1], size[0]), Image.Resampling.NEAREST)
+        mask.putpalette(self._palette)
+        mask.save(folder / f"{path.stem}.png")
+
+    def finish(self, folder: Path) -> None:
+        """Nothing more."""
+
+
+class _Labels:
+    def __init__(self, network: Network) -> None:
+        numbers = tuple(str(index) for index in range(network.classes))
+        self._names = network.class_info.names if network.class_info else numbers
+        self._lines: list[str] = []
+
+    def write(
+        self, folder: Path, path: Path, size: tuple[int, ...], logits: NDArray[np.generic]
+    ) -> None:
+        """A line: image, class number, its name, its share by softmax."""
+        del folder, size
+        values = logits.astype(np.float64)
+        shares = np.exp(values - values.max())
+        best = int(values.argmax())
+        line = {
+            "image": path.name,
+            "class": best,
+            "name": self._names[best],
+            "probability": round(float(shares[best] / shares.sum()), 6),
+        }
+        self._lines.append(json.dumps(line))
+
+    def finish(self, folder: Path) -> None:
+        """All of them in one file."""
+        write_beside(folder / LABELS, "\n".join([*self._lines, ""]))

@@ -1,0 +1,142 @@
+"""Run an engine of this build: image in, class map or class out.
+
+    python runtime.py engines/onnx-f32 street.png mask.png
+    python runtime.py engines/openvino-bf16 photo.jpg
+
+Needs numpy, pillow and the package of the engine (onnxruntime or openvino); neither torch nor
+datac. `engine.json` beside the engine says how an image is prepared and what the classes are.
+From a program: `Engine(folder)(image)`, image (H, W, 3) uint8 RGB, answers with the logits.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+Array = np.ndarray[Any, Any]
+Run = Callable[[Array], Array]
+
+
+class Engine:
+    """A loaded engine. Call it with (H, W, 3) uint8 RGB: logits (classes,) or (classes, H', W')."""
+
+    def __init__(self, folder: str | Path, threads: int | None = None) -> None:
+        folder = Path(folder)
+        self.about = json.loads((folder / "engine.json").read_text())
+        path = folder / self.about["engine"]
+        # Before anything is loaded: an engine is code.
+        if hashlib.sha256(path.read_bytes()).hexdigest() != self.about["engine_sha256"]:
+            sys.exit(f"{path} is not the engine that engine.json describes; compile it again")
+        how = self.about["network"]["preprocessing"]
+        if how is None:
+            sys.exit("the build says nothing of its preprocessing; compile it with --data")
+        self.preprocessing = how
+        target = self.about["target"]
+        if target not in RUNNERS:
+            sys.exit(f"this file runs {' and '.join(RUNNERS)} engines; {target} is run by datac")
+        self._run = RUNNERS[target](path, self.about, threads)
+
+    def __call__(self, image: Array) -> Array:
+        answer: Array = self._run(self.prepare(image)[None])[0]
+        return answer
+
+    def prepare(self, image: Array) -> Array:
+        """(H, W, 3) uint8 RGB → (3, H', W') float32: resize, colour order, mean and deviation."""
+        how, shape = self.preprocessing, self.about["input_shape"]
+        open_size = isinstance(shape[2], str)
+        size = how["resize"] if open_size else shape[2:]
+        if size is not None and list(image.shape[:2]) != list(size):
+            resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+            image = np.asarray(resized)
+        if how["color_order"] == "BGR":
+            image = image[:, :, ::-1]
+        mean = np.array(how["mean"], np.float32)
+        deviation = np.array(how["standard_deviation"], np.float32)
+        scaled = (image.astype(np.float32) / np.float32(255) - mean) / deviation
+        return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+
+
+def onnx_runtime(path: Path, about: dict[str, Any], threads: int | None) -> Run:
+    """What takes (N, C, H, W) to logits."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    provider = "CUDAExecutionProvider" if about["device"] == "cuda" else "CPUExecutionProvider"
+    session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+    if session.get_providers()[0] != provider:
+        sys.exit(f"ONNX Runtime fell back from {provider} to {session.get_providers()[0]}")
+    return lambda x: session.run(["logits"], {"input": x})[0]
+
+
+def openvino(path: Path, about: dict[str, Any], threads: int | None) -> Run:
+    """A function (N, C, H, W) → logits."""
+    from openvino import Core
+
+    settings = {
+        "INFERENCE_PRECISION_HINT": about["precision"],
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+    }
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    core = Core()
+    compiled = core.compile_model(core.read_model(path), "CPU", settings)
+    used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if used != about["precision"]:
+        sys.exit(f"OpenVINO computes in {used} here, not in {about['precision']}")
+    request = compiled.create_infer_request()
+
+    def run(x: Array) -> Array:
+        request.infer({"input": x})
+        return np.array(request.get_tensor("logits").data)
+
+    return run
+
+
+RUNNERS = {"onnx": onnx_runtime, "openvino": openvino}
+
+
+def colors(about: dict[str, Any]) -> Array:
+    """(classes, 3): the classes' own, else those of Pascal VOC."""
+    info = about["network"]["class_info"]
+    if info and info["colors"]:
+        return np.array(info["colors"], np.uint8)
+    indices = np.arange(about["network"]["classes"])
+    bits = [[(indices >> (3 * (7 - b) + c) & 1) << b for b in range(8)] for c in range(3)]
+    table: Array = np.array(bits).sum(1).T.astype(np.uint8)
+    return table
+
+
+def save_mask(classes: Array, about: dict[str, Any], size: tuple[int, int], path: str) -> None:
+    """(H, W) class numbers → a palette image of the size (height, width): index = class."""
+    mask = Image.fromarray(classes.astype(np.uint8)).resize(size[::-1], Image.Resampling.NEAREST)
+    mask.putpalette(colors(about).tobytes())
+    mask.save(path)
+
+
+def main() -> None:
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
+    engine = Engine(sys.argv[1])
+    image = np.asarray(Image.open(sys.argv[2]).convert("RGB"))
+    answer = engine(image).argmax(0)
+    info = engine.about["network"]["class_info"]
+    names = info["names"] if info else [str(i) for i in range(engine.about["network"]["classes"])]
+    if answer.ndim == 0:
+        print(names[int(answer)])
+        return
+    for index, count in enumerate(np.bincount(answer.ravel(), minlength=len(names))):
+        print(f"{names[index]}: {count / answer.size:.1%}")
+    if len(sys.argv) == 4:
+        save_mask(answer, engine.about, image.shape[:2], sys.argv[3])
+
+
+if __name__ == "__main__":
+    main()
