@@ -130,7 +130,7 @@ class Alternation:
         pushed = self.constraint.add_to(gradients, self.logits)
         for values, gradient in zip(logits, pushed, strict=True):
             values.grad = gradient
-        self.architecture_optimizer.step()
+        self._move_logits(step)
         return loss.detach()
 
     def weight_step(self, batch: Batch, step: int) -> tuple[Tensor, dict[CellKind, Tensor]]:
@@ -167,7 +167,7 @@ class Alternation:
         for values, gradient in zip(logits, pushed, strict=True):
             values.grad = gradient
         self._move_weights(step, loss)
-        self.architecture_optimizer.step()
+        self._move_logits(step)
         return loss.detach(), {kind: mixture.selected for kind, mixture in mixtures.items()}
 
     def _drawing(self, step: int) -> Drawing:
@@ -181,6 +181,15 @@ class Alternation:
 
     def _look_at_logits(self, step: int, loss: Tensor, gradients: Sequence[Tensor]) -> None:
         self.watch.look(step, "logits", loss, torch.nn.utils.get_total_norm(gradients))
+
+    def _move_logits(self, step: int) -> None:
+        setting, last = self.setting, self.setting.recipe.last_architecture_rate
+        if last is not None:
+            first = setting.recipe.architecture_rate_for(setting.architecture_steps)
+            done = step - setting.warm_up
+            for group in self.architecture_optimizer.param_groups:
+                group["lr"] = cosine(first, last, done, setting.architecture_steps)
+        self.architecture_optimizer.step()
 
     def _move_weights(self, step: int, loss: Tensor) -> None:
         recipe = self.setting.recipe

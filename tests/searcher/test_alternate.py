@@ -1,5 +1,6 @@
 """The joint step: one loss, from which logits and weights learn what they would learn apart."""
 
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -118,3 +119,17 @@ def test_temperatures_are_those_of_the_method(name: str, first: float, last: flo
     assert setting.temperature(0) == first
     assert setting.temperature(7) == pytest.approx(last)
     assert setting.temperature(3) > setting.temperature(4)
+
+
+def test_the_rate_of_the_logits_falls_with_their_steps_where_the_recipe_says_so() -> None:
+    falling = replace(RECIPE, last_architecture_rate=0.0)
+    made = alternation("data")
+    made.setting = replace(made.setting, recipe=falling, warm_up=2, level="alternating")
+    first = falling.architecture_rate_for(made.setting.architecture_steps)
+    rates = []
+    for step in range(2, 8):
+        made.architecture_step(batch(), step)
+        rates += [group["lr"] for group in made.architecture_optimizer.param_groups]
+    assert rates[0] == first
+    assert rates[3] == pytest.approx(first / 2)
+    assert rates == sorted(rates, reverse=True)

@@ -332,6 +332,12 @@ def test_a_short_search_takes_longer_steps(steps: int, rate: float) -> None:
     assert RECIPE.architecture_rate_for(steps) == pytest.approx(rate)
 
 
+def test_a_rate_that_falls_lets_the_logits_go_as_far() -> None:
+    falling = replace(RECIPE, last_architecture_rate=0.0)
+    assert falling.architecture_rate_for(1000) == pytest.approx(2 * 0.0117)
+    assert falling.architecture_rate_for(1) == 0.05
+
+
 # ---------------------------------------------------------------- the command
 
 SMALL = ["--channels", "2", "--cells", "3", "--crop", "8", "--batch-size", "64", "--epochs", "1"]
