@@ -56,7 +56,7 @@ def judge_check_build(built: Built, graph: Graph, case: Case) -> PlacesResult:
     graph: as deployed. Raises TargetFailed where the target refuses the check build.
     """
     seen = look_inside(built, graph, case)
-    return _result(graph, seen, ARITHMETIC[built.plan.precision])
+    return places_result(graph, seen, ARITHMETIC[built.plan.precision])
 
 
 def look_inside(built: Built, graph: Graph, case: Case) -> Seen:
@@ -81,7 +81,8 @@ def run_model(built: Built, model: onnx.ModelProto, inputs: Arrays) -> dict[str,
             return runner.run(inputs)
 
 
-def _result(graph: Graph, seen: Seen, arithmetic: Arithmetic) -> PlacesResult:
+def places_result(graph: Graph, seen: Seen, arithmetic: Arithmetic) -> PlacesResult:
+    """What is seen of an engine, judged and put into the report's words."""
     errors = judge_places(graph, seen, arithmetic)
     wrong = [error for error in errors if error.ratio > TOLERATED]
     worst = max(errors, key=lambda error: error.ratio, default=None)

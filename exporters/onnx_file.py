@@ -1,11 +1,13 @@
 """A foreign ONNX file → a model in memory, or one sentence on why not.
 
 Nothing but the file itself is opened: weights in a second file are refused, since a model may
-name any path there. Nothing is allocated on the word of a declared size.
+name any path there. Where they are asked for, one is read that lies in the same folder, by its bare
+name, and holds what the tensor declares. Nothing is allocated on the word of a declared size.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,8 +54,11 @@ TYPED_FIELDS = (*NUMBER_FIELDS, "string_data")
 VALUES_OF_TWO = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 
 
-def read_onnx(path: Path) -> onnx.ModelProto:
-    """The model of a file; BadInput for anything that is not one whole, sound ONNX file."""
+def read_onnx(path: Path, *, beside: bool = False) -> onnx.ModelProto:
+    """The model of a file; BadInput for anything that is not one whole, sound ONNX file.
+
+    beside: weights may lie in files beside it, as torch's exporter puts them; they are read in.
+    """
     model = onnx.ModelProto()
     try:
         model.ParseFromString(_content(path))
@@ -61,6 +66,8 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise BadInput(f"{path} is not an ONNX file, or a damaged one") from error
     if not model.graph.node or not model.ir_version:
         raise BadInput(f"{path} is not an ONNX file: it holds no graph")
+    if beside:
+        _read_in(model, path)
     for tensor in _tensors_of(model):
         _check_tensor(tensor, path)
     _check_operators(model, path)
@@ -87,6 +94,42 @@ def _content(path: Path) -> bytes:
     if size > LARGEST_BYTES:
         raise BadInput(f"{path} is larger than 2 GB, the limit of one ONNX file")
     return content
+
+
+def _read_in(model: onnx.ModelProto, path: Path) -> None:
+    """Give every tensor that lies in a file beside `path` its bytes."""
+    contents: dict[str, bytes] = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        where = {entry.key: entry.value for entry in tensor.external_data}
+        name = where.get("location", "")
+        if name not in contents:
+            contents[name] = _beside(path, name, tensor.name)
+            if sum(map(len, contents.values())) > LARGEST_BYTES:
+                raise BadInput(f"{path}: its weights are larger than 2 GB")
+        try:
+            begin = int(where.get("offset", "0"))
+            end = begin + int(where.get("length", str(len(contents[name]) - begin)))
+        except ValueError as error:
+            raise BadInput(f"{path}: tensor {tensor.name} lies at no number of bytes") from error
+        if not 0 <= begin <= end <= len(contents[name]):
+            raise BadInput(f"{path}: tensor {tensor.name} lies beyond the end of {name}")
+        tensor.raw_data = contents[name][begin:end]
+        tensor.data_location = TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
+def _beside(path: Path, name: str, tensor: str) -> bytes:
+    """The content of a file in the same folder; a name that leads elsewhere is refused."""
+    other = path.parent / name
+    plain = name and Path(name).name == name and name not in (".", "..")
+    if not plain or other.is_symlink():
+        raise BadInput(
+            f"{path}: tensor {tensor} lies in {json.dumps(name)}, which is not a file beside the "
+            "model, and is not opened; save the model with its weights in one file"
+        )
+    return _content(other)
 
 
 # ---- tensors ---------------------------------------------------------------------------------

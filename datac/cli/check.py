@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("build", required=False, type=click.Path(path_type=Path))
+@click.argument("build", required=False, metavar="BUILD|MODEL", type=click.Path(path_type=Path))
+@click.option(
+    "--genotype",
+    metavar="FILE",
+    help="Of a MODEL, an ONNX that something else wrote: what it is said to be.",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Of a MODEL: the safetensors file that it was made from.",
+)
 @click.option("--data", metavar="DATASET", help="Measure the metric of every engine on this data.")
 @click.option("--split", help="Which split of the data.  [default: val]")
 @click.option("--samples", type=click.IntRange(min=1), help="At most so many samples of it.")
@@ -54,6 +65,7 @@ def check(
     \b
     datac check build
     datac check build --data shapes --junit gate.xml
+    datac check exported.onnx --genotype genotype.json --weights child/weights.safetensors
     datac check --saved build/report.json --tolerance 2
     """  # noqa: D301 - \b is click's mark for lines that it must not join
     from datac.cli.compile_steps import exit_code
@@ -61,7 +73,7 @@ def check(
     if as_json and markdown:
         raise BadInput("--json and --markdown are two forms of one answer; choose one")
     if saved is None:
-        report = _of_build(build, tolerance, **measured)
+        report = _of_file(build, tolerance, **measured)
     elif build is not None or any(value is not None for value in measured.values()):
         raise BadInput("--saved runs nothing, so it takes no BUILD, --data or --threads")
     else:
@@ -75,14 +87,26 @@ def check(
     return exit_code(report)
 
 
+def _of_file(build: Path | None, tolerance: float | None, **measured: Any) -> Report:
+    if build is None:
+        raise BadInput("name a BUILD, or a report by --saved; datac check --help tells more")
+    if tolerance is not None:
+        raise BadInput("--tolerance judges a saved report; give --saved REPORT with it")
+    genotype, weights = measured.pop("genotype"), measured.pop("weights")
+    if genotype is not None and weights is not None:
+        return _of_model(build, genotype, weights, **measured)
+    if genotype is not None or weights is not None:
+        raise BadInput("an ONNX of another tool is checked with both --genotype and --weights")
+    if build.is_file():
+        raise BadInput(
+            f"{build} is not a build but a file; to check an ONNX of another tool give --genotype "
+            "and --weights with it"
+        )
+    return _of_build(build, **measured)
+
+
 def _of_build(
-    build: Path | None,
-    tolerance: float | None,
-    *,
-    data: str | None,
-    split: str | None,
-    samples: int | None,
-    threads: int | None,
+    build: Path, data: str | None, split: str | None, samples: int | None, threads: int | None
 ) -> Report:
     from datac.cli.compile_steps import Inputs, command_line
     from datac.cli.options import NetworkOptions
@@ -90,14 +114,44 @@ def _of_build(
     from exporters.build_folder import read_manifest
     from exporters.check import check as run_check
 
-    if build is None:
-        raise BadInput("name a BUILD, or a report by --saved; datac check --help tells more")
-    if tolerance is not None:
-        raise BadInput("--tolerance judges a saved report; give --saved REPORT with it")
     inputs = Inputs(str(build), None, data, split, samples, NetworkOptions())
     with progress_line() as show:
         labelled = inputs.labelled(read_manifest(build).network)
         return run_check(build, labelled, threads=threads, command=command_line(), progress=show)
+
+
+def _of_model(
+    model: Path,
+    genotype: str,
+    weights: Path,
+    data: str | None,
+    split: str | None,
+    samples: int | None,
+    threads: int | None,
+) -> Report:
+    from compiler.weights import read_weights_file
+    from datac.cli.compile_steps import Inputs, command_line
+    from datac.cli.options import NetworkOptions
+    from datac.cli.progress import progress_line
+    from datac.documents.read import read_genotype
+    from exporters.check_model import Claim, check_model
+
+    read = read_genotype(genotype)
+    if read.network is None:
+        raise BadInput(
+            f"{genotype} names no network; give the genotype.json of a RUN, a CHILD or a BUILD"
+        )
+    claim = Claim(read, read.network, read_weights_file(weights), str(weights))
+    inputs = Inputs(str(model), None, data, split, samples, NetworkOptions())
+    with progress_line() as show:
+        return check_model(
+            model,
+            claim,
+            inputs.labelled(read.network),
+            threads=threads,
+            command=command_line(),
+            progress=show,
+        )
 
 
 def _of_report(saved: Path, tolerance: float | None) -> Report:

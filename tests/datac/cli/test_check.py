@@ -1,6 +1,7 @@
 """`datac check`: the gate for CI."""
 
 import json
+from xml.etree import ElementTree
 
 import onnx
 import pytest
@@ -137,3 +138,55 @@ def test_a_deleted_model_py_is_missing(build, capsys):
     (build / "model.py").unlink()
     assert run([*CHECK]) == 2
     assert "model.py is missing; compile again" in capsys.readouterr().err
+
+
+# ---- other forms ---------------------------------------------------------------------------------
+
+MODEL = ("build/model.onnx", "--genotype", "build/genotype.json")
+WEIGHTS = ("--weights", "build/weights.safetensors")
+
+
+def test_an_onnx_is_checked_by_itself(build, capsys):
+    assert run(["check", *MODEL, *WEIGHTS, "--threads", "1"]) == 0
+    assert "PASS  onnx f32 agrees with the float64 reference" in capsys.readouterr().out
+    damage(build)
+    assert run(["check", *MODEL, *WEIGHTS, "--threads", "1"]) == 1
+    assert "nothing in the model computes this" in capsys.readouterr().out
+
+
+def test_junit_and_markdown_are_written_for_ci(build, capsys, tmp_path):
+    assert run([*CHECK, "--markdown", "--junit", str(tmp_path / "gate.xml")]) == 0
+    assert capsys.readouterr().out.startswith("### ✅ datac: pass\n")
+    suite = ElementTree.parse(tmp_path / "gate.xml").getroot()[0]
+    assert suite.get("failures") == "0"
+    damage(build)
+    assert run([*CHECK, "--junit", str(tmp_path / "gate.xml")]) == 1
+    suite = ElementTree.parse(tmp_path / "gate.xml").getroot()[0]
+    assert int(suite.get("failures")) >= 1
+
+
+def test_a_saved_report_is_judged_again(build, capsys):
+    assert run([*CHECK, "--json"]) == 0
+    (build / "saved.json").write_text(capsys.readouterr().out)
+    saved = ("check", "--saved", "build/saved.json")
+    assert run([*saved]) == 0
+    assert run([*saved, "--tolerance", "0.001"]) == 1
+    assert "FAIL" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "name a BUILD, or a report by --saved"),
+        (("build", "--tolerance", "2"), "--tolerance judges a saved report"),
+        (("build", "--json", "--markdown"), "choose one"),
+        (("--saved", "build/report.json", "--threads", "1"), "--saved runs nothing"),
+        (("--saved", "build/model.onnx"), "build/model.onnx"),
+        (("build/model.onnx",), "give --genotype and --weights with it"),
+        (MODEL, "is checked with both --genotype and --weights"),
+        (("build/model.onnx", "--genotype", "data-m4", *WEIGHTS), "names no network"),
+    ],
+)
+def test_forms_that_do_not_go_together_are_refused(build, capsys, arguments, said):
+    assert run(["check", *arguments]) == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,315 @@
+"""The gate on an ONNX that something else wrote: another exporter from `model.py`, a simplifier.
+
+Its names and its nodes may be any, so its structure is recognised by what it computes: every value
+inside it is exposed, and each path, sum and layer of the genotype is looked for among them. Where
+all are found the model is the genotype's; where its answers are wrong, the first that is not found,
+though what it reads is, is the place. Numbers are judged in any case.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from compiler.graph import Graph, Weights
+from compiler.interpreter import Array, Interpreter
+from compiler.lower import INPUT, OUTPUT
+from compiler.places import boundaries, place_name, region
+from datac.documents.genotype import Genotype
+from datac.documents.network import Network
+from datac.documents.report import PlacesResult, Report, StructureResult, TargetResult
+from datac.errors import BadInput
+from exporters.build_folder import sha256
+from exporters.canonical import bound_graph, canonical_graph
+from exporters.check_build import places_result
+from exporters.environment import environment
+from exporters.export import choose_inputs
+from exporters.float64 import make_reference
+from exporters.numbers import judge_numbers
+from exporters.onnx_file import read_onnx
+from exporters.places import Seen
+from exporters.reference import Case, Reference
+from exporters.rounding import ARITHMETIC
+from exporters.saved import overall
+from exporters.targets import resolve
+from exporters.targets.specialise import write_model
+from exporters.targets.target import BuildOptions, Engine, Runner, TargetFailed, require
+from exporters.task import LabelledInputs, TaskResult, evaluate_runners
+
+TARGET = "onnx"
+
+RECOGNISED = 1e-3
+"""Relative RMS distance from a value in float64 up to which another one is taken for it. Rounding
+in float32 stays a hundred times below; two values of a network are never that close by chance."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a model is said to be. source: where the weights came from."""
+
+    genotype: Genotype
+    network: Network
+    weights: Weights
+    source: str
+
+
+def check_model(
+    path: Path,
+    claim: Claim,
+    data: LabelledInputs | None = None,
+    *,
+    threads: int | None = None,
+    command: str = "",
+    progress: Callable[[str, float], None] | None = None,
+) -> Report:
+    """Structure by value, numbers, and with data the task.
+
+    BadInput where the file is no ONNX with one input and the network's output.
+    """
+    genotype, network, source = claim.genotype, claim.network, claim.source
+    target = resolve(TARGET)
+    require(target.missing())
+    graph = bound_graph(genotype, network, claim.weights, source)
+    canonical = canonical_graph(graph)
+    model = _with_our_names(read_onnx(path, beside=True), path, network)
+    shape = _fixed_shape(model)
+    cases = _cases(network, data, shape)
+    reference = make_reference(graph, canonical, cases)
+    result = TargetResult(
+        target=TARGET,
+        precision="f32",
+        status="run",
+        digest=sha256(path),
+        size_bytes=path.stat().st_size,
+    )
+    task = TaskResult({})
+    structure = StructureResult(
+        verdict="inconclusive", paths_found=0, paths_expected=len(_paths(canonical))
+    )
+    try:
+        with _runner(model, network, threads) as runner:
+            numbers = judge_numbers(runner, reference, shape)
+            if data is not None:
+                task = evaluate_runners({TARGET: runner}, data, progress)
+        places, structure = _look_inside(
+            model, canonical, reference, network, threads, numbers.verdict == "pass"
+        )
+        result = result.model_copy(
+            update={
+                "verdict": numbers.verdict,
+                "reason": numbers.reason,
+                "error": numbers.worst,
+                "outputs": numbers.errors,
+                "places": places,
+                "metric": task.metrics.get(TARGET),
+            }
+        )
+    except TargetFailed as error:
+        result = result.model_copy(
+            update={"status": "failed", "verdict": "fail", "reason": str(error)}
+        )
+    cost = graph.cost()
+    return Report(
+        verdict=overall(structure.verdict, (result,)),
+        name=path.name,
+        genotype=genotype,
+        genotype_hash=genotype.hash,
+        weights=source,
+        parameters=cost.parameters,
+        multiply_adds=cost.multiply_adds,
+        structure=structure,
+        targets=(result,),
+        environment=environment(),
+        command=command,
+    )
+
+
+# ---- the file ------------------------------------------------------------------------------------
+
+
+def _with_our_names(model: onnx.ModelProto, path: Path, network: Network) -> onnx.ModelProto:
+    """Its one input and its one or first output under the names that a runner is asked for."""
+    held = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in held]
+    if len(inputs) != 1:
+        raise BadInput(f"{path} has {len(inputs)} inputs; a network of datac has one, the image")
+    shape = inputs[0].type.tensor_type.shape.dim
+    channels = shape[1].dim_value if len(shape) == 4 else None
+    if len(shape) != 4 or channels not in (0, network.input[0]):
+        raise BadInput(
+            f"{path} takes {inputs[0].name} of {len(shape)} dimensions with {channels} channels, "
+            f"not (N, {network.input[0]}, H, W)"
+        )
+    names = [output.name for output in model.graph.output]
+    output = OUTPUT if OUTPUT in names else names[0]
+    _rename(model.graph, inputs[0].name, INPUT)
+    _rename(model.graph, output, OUTPUT)
+    return model
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    if old == new:
+        return
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                # What bore the new name makes room for it.
+                names[index] = new if name == old else f"{name}/other" if name == new else name
+    for values in (graph.input, graph.output, graph.value_info, graph.initializer):
+        for value in values:
+            if value.name == old:
+                value.name = new
+            elif value.name == new:
+                value.name = f"{new}/other"
+
+
+def _fixed_shape(model: onnx.ModelProto) -> tuple[int, int, int, int] | None:
+    """The one input size that it takes; None where any of N, H and W is open."""
+    (x,) = [value for value in model.graph.input if value.name == INPUT]
+    sizes = [d.dim_value if d.HasField("dim_value") else 0 for d in x.type.tensor_type.shape.dim]
+    batch, channels, height, width = sizes
+    return (batch, channels, height, width) if all(sizes) else None
+
+
+def _cases(
+    network: Network, data: LabelledInputs | None, shape: tuple[int, int, int, int] | None
+) -> list[tuple[str, NDArray[np.float32]]]:
+    """Inputs as for a build; where the file fixes another size or batch, drawn ones of that."""
+    cases = choose_inputs(network, data, seed=0)[:-1]  # without the odd size
+    if shape is None or shape == (1, *network.input):
+        return cases
+    draw = np.random.default_rng(0)
+    return [(f"seed0-{i}", draw.standard_normal(shape).astype(np.float32)) for i in range(4)]
+
+
+def _runner(model: onnx.ModelProto, network: Network, threads: int | None) -> Runner:
+    """The file, loaded by ONNX Runtime as any engine is."""
+    options = BuildOptions((1, *network.input), dynamic_height_width=True, threads=threads)
+    with tempfile.TemporaryDirectory(prefix="datac-check-model-") as folder:
+        write_model(model, Path(folder) / "model.onnx")
+        return resolve(TARGET).load(Path(folder), Engine("model.onnx", {}, "cpu"), options)
+
+
+# ---- what it computes inside -------------------------------------------------------------------
+
+
+def _look_inside(
+    model: onnx.ModelProto,
+    graph: Graph,
+    reference: Reference,
+    network: Network,
+    threads: int | None,
+    right: bool,
+) -> tuple[PlacesResult | None, StructureResult]:
+    case = reference.cases[0]
+    paths = _paths(graph)
+    try:
+        with _runner(_all_exposed(model), network, threads) as runner:
+            answers = runner.run({INPUT: case.input})
+    except TargetFailed as error:
+        sentence = f"its inner values cannot be seen: {error}"
+        return None, StructureResult(
+            verdict="inconclusive",
+            paths_found=0,
+            paths_expected=len(paths),
+            differences=(sentence,),
+        )
+    seen, lost = _recognised(graph, case, answers)
+    places = places_result(graph, {INPUT: case.input, **seen}, ARITHMETIC["f32"])
+    return places, _structure(graph, seen, lost, paths, right)
+
+
+def _all_exposed(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    inferred = onnx.shape_inference.infer_shapes(copy)
+    kinds = {info.name: info.type.tensor_type.elem_type for info in inferred.graph.value_info}
+    known = {output.name for output in copy.graph.output}
+    for node in copy.graph.node:
+        for name in node.output:
+            if name not in known and kinds.get(name) == onnx.TensorProto.FLOAT:
+                copy.graph.output.append(onnx.ValueInfoProto(name=name))
+                known.add(name)
+    return copy
+
+
+def _recognised(
+    graph: Graph, case: Case, answers: Mapping[str, NDArray[np.generic]]
+) -> tuple[Seen, list[str]]:
+    """Of each value that leaves a place the nearest one in the model; and which have none."""
+    names = boundaries(graph)
+    exact = Interpreter(graph).run({INPUT: case.input}, wanted=names)
+    by_shape: dict[tuple[int, ...], list[NDArray[np.generic]]] = {}
+    for array in answers.values():
+        by_shape.setdefault(array.shape, []).append(array)
+    seen: dict[str, NDArray[np.generic]] = {}
+    lost = []
+    for name in names:
+        found = _nearest(exact[name], by_shape.get(exact[name].shape, []))
+        if found is None:
+            lost.append(name)
+        else:
+            seen[name] = found
+    return seen, lost
+
+
+def _nearest(wanted: Array, candidates: list[NDArray[np.generic]]) -> NDArray[np.generic] | None:
+    size = float(np.sqrt(np.mean(np.square(wanted))))
+    best, distance = None, RECOGNISED * size
+    for array in candidates:
+        with np.errstate(all="ignore"):
+            off = float(np.sqrt(np.mean(np.square(array.astype(np.float64) - wanted))))
+        if off <= distance:
+            best, distance = array, off
+    return best
+
+
+def _structure(
+    graph: Graph, seen: Seen, lost: list[str], paths: set[str], right: bool
+) -> StructureResult:
+    """Right answers with a value or two that were fused away: nothing to complain of."""
+    missing = [place_name(graph[name]) for name in lost]
+    found = len(paths - {*missing})
+    if not lost:
+        return StructureResult(verdict="pass", paths_found=found, paths_expected=len(paths))
+    first = next(
+        (
+            place_name(graph[name])
+            for name in lost
+            if all(_is_there(graph, read, seen) for read in _reads(graph, name))
+        ),
+        missing[0],
+    )
+    sentence = (
+        f"{first}: nothing in the model computes this"
+        f"{f', nor {len(lost) - 1} values more' if len(lost) > 1 else ''}"
+    )
+    return StructureResult(
+        verdict="inconclusive" if right else "fail",
+        paths_found=found,
+        paths_expected=len(paths),
+        differences=(sentence,),
+    )
+
+
+def _reads(graph: Graph, name: str) -> frozenset[str]:
+    return region(graph, name, boundaries(graph)).reads
+
+
+def _is_there(graph: Graph, name: str, seen: Seen) -> bool:
+    return name in seen or name == INPUT or not graph.operands(name)
+
+
+def _paths(graph: Graph) -> set[str]:
+    """The places that are paths."""
+    return {
+        place_name(graph[name])
+        for name in boundaries(graph)
+        if graph[name].origin and graph[name].origin[0].path is not None
+    }
