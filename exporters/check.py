@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
 
 from compiler.graph import Graph
-from compiler.lower import INPUT
+from compiler.lower import INPUT, OUTPUT
 from compiler.model_file import print_model
 from compiler.weights import read_weights_file
 from datac.documents.build_folder import (
@@ -26,6 +26,7 @@ from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.report import (
     Latency,
+    Metric,
     Report,
     StructureResult,
     TargetResult,
@@ -39,6 +40,7 @@ from exporters.build_folder import (
 )
 from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
 from exporters.check_build import judge_check_build, why_wrong
+from exporters.disagreement import why_clear
 from exporters.engine_files import ONNX_FILES, engine_difference
 from exporters.engines import Built, open_engines
 from exporters.environment import environment
@@ -79,6 +81,7 @@ class Subject:
     graph: Graph
     expected: onnx.ModelProto
     source: str
+    _references: dict[Plan, Reference] = field(default_factory=dict, repr=False, compare=False)
 
     def deployed(self, plan: Plan) -> Graph:
         """The graph as an engine of that plan computes it."""
@@ -88,9 +91,11 @@ class Subject:
         """The reference with the errors that an engine of that plan may make."""
         if plan.precision == "f32":
             return self.reference
-        arithmetic = ARITHMETIC[plan.precision]
-        errors = predict_errors(self.deployed(plan), self.reference.cases, arithmetic)
-        return replace(self.reference, predicted_error=errors)
+        if plan not in self._references:
+            arithmetic = ARITHMETIC[plan.precision]
+            errors = predict_errors(self.deployed(plan), self.reference.cases, arithmetic)
+            self._references[plan] = replace(self.reference, predicted_error=errors)
+        return self._references[plan]
 
     def model_for(self, built: Built) -> onnx.ModelProto:
         """What the engine's own ONNX must be, batch, height and width left open."""
@@ -181,18 +186,35 @@ def judge(
         if data is not None:
             eager = _eager_torch(subject, runners, threads, open_runners)
             reference = next(iter(eager), None)
-            task = evaluate_runners({**eager, **runners}, data, progress, reference=reference)
+            predicted = {
+                built.name: subject.reference_for(built.plan).predicted_error[OUTPUT]
+                for built in judged
+                if built.name in runners
+            }
+            task = evaluate_runners(
+                {**eager, **runners}, data, progress, reference=reference, predicted=predicted
+            )
         latency: dict[str, Latency] = {}
         if bench_seconds and runners:
             inputs = {INPUT: subject.reference.first(subject.input_shape).input}
             latency = measure(runners, inputs, budget_seconds=bench_seconds, progress=progress)
     results = tuple(
-        built.result.model_copy(
-            update={"metric": task.metrics.get(built.name), "latency_ms": latency.get(built.name)}
+        _decided(built, task.metrics.get(built.name)).result.model_copy(
+            update={"latency_ms": latency.get(built.name)}
         )
         for built in judged
     )
     return _report(subject, canonical, results, task, command)
+
+
+def _decided(built: Built, metric: Metric | None) -> Built:
+    """With the metric, and a verdict on what it decides otherwise than torch."""
+    wrong = None if metric is None else why_clear(metric.disagreement, "torch")
+    if wrong is None:
+        return built.with_result(metric=metric)
+    before = built.result.reason if built.result.verdict == "fail" else None
+    reason = wrong if before is None else f"{before}; {wrong}"
+    return built.with_result(metric=metric, verdict="fail", reason=reason)
 
 
 def judge_canonical(subject: Subject, threads: int | None = None) -> TargetResult:

@@ -23,6 +23,7 @@ from datac.datasets.preprocess import (
 from datac.documents.network import Color, Network
 from datac.documents.report import Masks, Metric
 from datac.errors import BadInput
+from exporters.disagreement import Disagreements
 from exporters.targets.target import Runner
 
 PICTURES = 4
@@ -38,6 +39,7 @@ class _Tally:
     confusion: Confusion
     agreed: int = 0
     compared: int = 0
+    differences: Disagreements | None = None
 
 
 @dataclass(frozen=True)
@@ -99,21 +101,27 @@ def evaluate_runners(
     progress: Callable[[str, float], None] | None = None,
     *,
     reference: str | None = None,
+    predicted: Mapping[str, float] | None = None,
 ) -> TaskResult:
-    """Run all samples through all runners. Agreement is with the runner called `reference`."""
+    """Run all samples through all runners. Agreement is with the runner called `reference`.
+
+    predicted: the relative RMS error to expect of a runner's logits, by its name; of those the
+    decisions that differ are told apart.
+    """
     if not runners:
         return TaskResult({})
     network = inputs.network
     ignore = inputs.dataset.classes.ignore_index
     tallies = {name: _Tally(Confusion(network.classes, ignore)) for name in runners}
+    for name, error in (predicted or {}).items():
+        if name in tallies and name != reference:
+            tallies[name].differences = Disagreements(error)
     masks = []
     for index, sample in enumerate(inputs.samples):
         x, label = inputs.input(sample), inputs.label(sample)
-        answers = {
-            name: runner.run({INPUT: x})[OUTPUT].argmax(axis=1)[0]
-            for name, runner in runners.items()
-        }
-        _count(tallies, answers, label, reference)
+        logits = {name: runner.run({INPUT: x})[OUTPUT][0] for name, runner in runners.items()}
+        answers = {name: values.argmax(axis=0) for name, values in logits.items()}
+        _count(tallies, answers, label, None if reference is None else logits[reference])
         if network.task == "segmentation" and index < PICTURES:
             masks.append(_picture(sample, answers, label, inputs))
         if progress is not None:
@@ -126,13 +134,19 @@ def _count(
     tallies: dict[str, _Tally],
     answers: Mapping[str, Labels],
     label: Labels | int,
-    reference: str | None,
+    reference: NDArray[np.generic] | None,
 ) -> None:
+    """reference: the logits that agreement is with."""
+    decided = None if reference is None else reference.argmax(axis=0)
     for name, answer in answers.items():
-        tallies[name].confusion.update(answer, label)
-        if reference is not None:
-            tallies[name].agreed += int(np.count_nonzero(answer == answers[reference]))
-            tallies[name].compared += int(np.size(answer))
+        tally = tallies[name]
+        tally.confusion.update(answer, label)
+        if reference is None:
+            continue
+        tally.agreed += int(np.count_nonzero(answer == decided))
+        tally.compared += int(np.size(answer))
+        if tally.differences is not None:
+            tally.differences.add(reference, answer, label)
 
 
 def _metric(tally: _Tally, inputs: LabelledInputs) -> Metric:
@@ -147,6 +161,7 @@ def _metric(tally: _Tally, inputs: LabelledInputs) -> Metric:
         value=value,
         samples=len(inputs.samples),
         agreement=tally.agreed / tally.compared if tally.compared else None,
+        disagreement=None if tally.differences is None else tally.differences.document(),
         per_class=per_class,
     )
 

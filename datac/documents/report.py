@@ -70,6 +70,19 @@ class Latency(Document):
     )
 
 
+class Disagreement(Document):
+    """Decisions that differ from the reference's, of pixels or of images."""
+
+    count: int
+    clear: int = Field(description="those whose margin rounding cannot explain")
+    largest_margin: float = Field(
+        description="of the reference's best two logits, in predicted RMS errors of a logit"
+    )
+    at_border: float | None = Field(
+        default=None, description="share of them within two pixels of another label"
+    )
+
+
 class Metric(Document):
     """The task's own measure on a split of the data, in 0..1."""
 
@@ -81,6 +94,7 @@ class Metric(Document):
         description="share of predictions equal to those of eager torch on the build's model.py "
         "(the torch engine where there is one); absent where torch cannot run",
     )
+    disagreement: Disagreement | None = None
     per_class: dict[str, float] = Field(default_factory=dict)
 
 

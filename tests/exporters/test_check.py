@@ -8,14 +8,17 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from datac.datasets import open_dataset
+from datac.datasets.preprocess import prepared_network
 from datac.errors import BadInput
 from datac.report.wording import reason
 from exporters import check as gate
 from exporters.check import check
-from exporters.export import ODD_CASE
+from exporters.export import ODD_CASE, Request, compile_genotype
 from exporters.reference import load_reference
 from exporters.targets.onnx import CpuRunner, OnnxRuntime
 from exporters.targets.target import TargetFailed
+from exporters.task import labelled_inputs
 
 CONV = ("cell0.node2.path0.", "cell0.node2.path1.")
 
@@ -326,3 +329,51 @@ def test_an_engine_that_does_not_load_fails_and_the_others_are_judged(build, mon
     assert status["onnx"] == ("failed", "fail")
     assert status["torch"] == ("run", "pass")
     assert report.verdict == "fail"
+
+
+# ---- the task ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shapes(genotype, networks, tmp_path):
+    """(build in two precisions, labelled data)."""
+    dataset = open_dataset("shapes")
+    network = prepared_network(
+        networks.segmentation.model_copy(update={"classes": len(dataset.classes.names)}), dataset
+    )
+    data = labelled_inputs(dataset, network, "val", 6)
+    settings = {"precisions": ("f32", "f16"), "threads": 1, "bench_seconds": 0.0, "data": data}
+    compile_genotype(genotype, network, None, Request(("onnx",), tmp_path / "build", **settings))
+    return tmp_path / "build", data
+
+
+def test_decisions_that_rounding_turns_are_no_fault(shapes):
+    report = check(*shapes, threads=1)
+    assert report.verdict == "pass"
+    single, half = (result.metric.disagreement for result in report.targets[::-1])
+    assert single.count <= half.count
+    assert half.count > 0
+    assert half.clear == single.clear == 0
+    assert half.largest_margin < 3
+
+
+def test_what_is_wrong_on_other_images_than_the_references_shows_in_the_decisions(
+    shapes, monkeypatch
+):
+    build, data = shapes
+    known = [case.input for case in load_reference(build / "reference.npz").cases]
+    run = CpuRunner.run
+
+    def distorted(self, inputs):
+        answers = run(self, inputs)
+        x = inputs["input"]
+        if any(case.shape == x.shape and np.array_equal(case, x) for case in known):
+            return answers
+        return answers | {"logits": np.roll(answers["logits"], 1, axis=1)}
+
+    monkeypatch.setattr(CpuRunner, "run", distorted)
+    report = check(build, data, threads=1)
+    assert report.verdict == "fail"
+    for result in report.targets:
+        assert result.metric.disagreement.clear > 0
+        assert "that differ from torch's have margins up to" in result.reason
