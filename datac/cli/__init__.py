@@ -32,6 +32,7 @@ COMMANDS = {
     "faults": "datac.cli.faults:faults",
     "bench": "datac.cli.bench:bench",
     "report": "datac.cli.report:report",
+    "inspect": "datac.cli.inspect:inspect",
     "show": "datac.cli.show:show",
     "dataset": "datac.cli.dataset:dataset",
     "doctor": "datac.cli.doctor:doctor",

@@ -1,0 +1,106 @@
+"""A genotype recovered from an ONNX: from its metadata, or from names and wires."""
+
+import json
+
+import onnx
+import pytest
+
+from compiler.lower import lower
+from datac.cli import run
+from datac.documents.genotype import Genotype
+from datac.errors import BadInput
+from datac.published import NAMES, load
+from exporters.canonical import canonical_graph, canonical_onnx
+from exporters.initialise import initialise
+from exporters.inspect_file import inspect_file
+
+
+@pytest.fixture(params=NAMES)
+def published(request, networks, tmp_path):
+    """(genotype, file) of each published cell."""
+    genotype = load(request.param)
+    network = networks.classification.model_copy(update={"cells": 8})
+    graph = lower(genotype, network)
+    initialise(graph, network.input, 0)
+    model = canonical_onnx(canonical_graph(graph), genotype, network)
+    onnx.save(model, tmp_path / "model.onnx")
+    return genotype, tmp_path / "model.onnx"
+
+
+def strip(path):
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, path)
+
+
+def live(genotype):
+    """What a network holds of it: nodes that nothing reads are not in the file."""
+    cells = {
+        kind: [(number, node.paths) for number, node in cell.numbered() if number in cell.used()]
+        for kind, cell in genotype.cells.items()
+    }
+    return cells, {kind: cell.output for kind, cell in genotype.cells.items()}
+
+
+def test_metadata_gives_the_whole_genotype(published):
+    genotype, path = published
+    found = inspect_file(path)
+    assert found.genotype.hash == genotype.hash
+    assert found.genotype.network is not None
+    assert found.source == "its metadata"
+
+
+def test_names_and_wires_give_every_cell(published):
+    genotype, path = published
+    strip(path)
+    found = inspect_file(path)
+    assert found.source == "the names of its nodes"
+    (cells, outputs), (right, right_outputs) = live(found.genotype), live(genotype)
+    assert outputs == right_outputs
+    assert cells == right
+    assert found.genotype.aggregation == genotype.aggregation
+
+
+def test_an_engine_is_described_and_its_file_compared(build):
+    place = build / "engines" / "onnx-f32"
+    assert inspect_file(place / "engine.json").facts["engine"] == "model.onnx, as described"
+    with (place / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    assert inspect_file(place / "engine.json").facts["engine"] == "model.onnx, another file"
+    (place / "model.onnx").unlink()
+    assert inspect_file(place / "engine.json").facts["engine"] == "model.onnx, missing"
+
+
+def test_what_tells_nothing_or_contradicts_itself_is_refused(build, tmp_path):
+    path = build / "model.onnx"
+    model = onnx.load(path)
+    next(p for p in model.metadata_props if p.key == "datac.genotype_hash").value = "0" * 64
+    onnx.save(model, path)
+    with pytest.raises(BadInput, match="has another hash than it says"):
+        inspect_file(path)
+    next(p for p in model.metadata_props if p.key == "datac.genotype").value = "{"
+    onnx.save(model, path)
+    with pytest.raises(BadInput, match="holds no genotype that can be read"):
+        inspect_file(path)
+    strip(path)
+    anonymous = onnx.load(path)
+    for index, node in enumerate(anonymous.graph.node):
+        node.name = f"n{index}"
+    onnx.save(anonymous, path)
+    with pytest.raises(BadInput, match="carries no genotype: neither metadata nor names"):
+        inspect_file(path)
+    with pytest.raises(BadInput, match="is a folder"):
+        inspect_file(build)
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(BadInput, match="schema"):
+        inspect_file(tmp_path / "x.json")
+
+
+def test_the_command_prints_facts_or_the_document(build, capsys):
+    assert run(["inspect", str(build / "model.onnx"), "--json"]) == 0
+    found = Genotype.model_validate_json(capsys.readouterr().out)
+    assert found.hash == json.loads((build / "manifest.json").read_text())["genotype_hash"]
+    assert run(["inspect", str(build / "model.onnx")]) == 0
+    assert "genotype       from its metadata" in capsys.readouterr().out
+    assert run(["inspect", str(build / "engines/onnx-f32/engine.json"), "--json"]) == 2
+    assert "carries no genotype" in capsys.readouterr().err
