@@ -13,6 +13,7 @@ from compiler.graph import Graph
 from compiler.lower import INPUT, OUTPUT
 from compiler.model_file import print_model
 from compiler.weights import read_weights_file
+from datac import __version__
 from datac.documents.build_folder import (
     GENOTYPE,
     MODEL,
@@ -27,6 +28,7 @@ from datac.documents.network import Network
 from datac.documents.report import (
     Latency,
     Metric,
+    PlacesResult,
     Report,
     StructureResult,
     TargetResult,
@@ -39,7 +41,7 @@ from exporters.build_folder import (
     sha256,
 )
 from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
-from exporters.check_build import judge_check_build, why_wrong
+from exporters.check_build import judge_check_build, why_unseen, why_wrong
 from exporters.disagreement import why_clear
 from exporters.engine_files import ONNX_FILES, engine_difference
 from exporters.engines import Built, open_engines
@@ -48,11 +50,12 @@ from exporters.float64 import predict_errors
 from exporters.measure import measure
 from exporters.numbers import Numbers, judge_numbers
 from exporters.onnx_file import read_onnx
-from exporters.precision import Plan, deployed, own_model
+from exporters.places import TOLERATED
+from exporters.precision import Plan, deployed, own_model, plan_for
 from exporters.reference import Reference, load_reference
 from exporters.rounding import ARITHMETIC
 from exporters.saved import overall
-from exporters.standalone import RUNTIME_SOURCE
+from exporters.standalone import runtime_source
 from exporters.structure import judge_structure
 from exporters.targets import resolve
 from exporters.targets.target import BuildOptions, Engine, Runner, TargetFailed
@@ -97,6 +100,22 @@ class Subject:
             self._references[plan] = replace(self.reference, predicted_error=errors)
         return self._references[plan]
 
+    def other_plan(self, built: Built) -> str | None:
+        """One sentence where an engine keeps other nodes in float32 than the ranges ask for.
+
+        ONNX Runtime on a CPU would hide what overflows for the lack of one.
+        """
+        if not resolve(built.result.target).typed:
+            return None
+        inputs = [case.input for case in self.reference.cases]
+        wanted = plan_for(self.graph, built.plan.precision, inputs)
+        differ = {*wanted.float32} ^ {*built.plan.float32}
+        if not differ:
+            return None
+        first = next(node.name for node in self.graph.nodes() if node.name in differ)
+        asked = "is to stay float32" if first in wanted.float32 else "is kept in float32"
+        return f"{first} {asked}, which its side-car does not agree with; compile it again"
+
     def model_for(self, built: Built) -> onnx.ModelProto:
         """What the engine's own ONNX must be, batch, height and width left open."""
         if built.plan.precision == "f32" or not resolve(built.result.target).typed:
@@ -124,12 +143,13 @@ def open_subject(folder: Path, manifest: Manifest) -> Subject:
     expected = canonical_onnx(canonical, genotype, network)
     structure = judge_structure(read_onnx(folder / MODEL), expected, genotype, network)
     source = print_model(graph, genotype, network)
-    for name, content in ((SOURCE, source.encode()), (RUNTIME, RUNTIME_SOURCE())):
+    for name, content in ((SOURCE, source.encode()), (RUNTIME, runtime_source())):
         path = folder / name
-        if name == RUNTIME and not path.exists():
-            continue  # a build of an older datac has none
+        if name == RUNTIME and (not path.exists() or manifest.datac_version != __version__):
+            continue  # that of another datac may be another file; nothing here runs it
         if path.read_bytes() != content:
-            sentence = f"{name}: not what datac writes for this genotype"
+            what = " for this genotype" if name == SOURCE else ""
+            sentence = f"{name}: not what datac writes{what}"
             structure = structure.model_copy(
                 update={"verdict": "fail", "differences": (*structure.differences, sentence)}
             )
@@ -186,11 +206,16 @@ def judge(
         if data is not None:
             eager = _eager_torch(subject, runners, threads, open_runners)
             reference = next(iter(eager), None)
-            predicted = {
-                built.name: subject.reference_for(built.plan).predicted_error[OUTPUT]
-                for built in judged
-                if built.name in runners
-            }
+            predicted: dict[str, float] = {}
+            if (
+                reference
+                and judge_numbers(eager[reference], subject.reference, None).verdict == "pass"
+            ):
+                predicted = {
+                    built.name: subject.reference_for(built.plan).predicted_error[OUTPUT]
+                    for built in judged
+                    if built.name in runners
+                }
             task = evaluate_runners(
                 {**eager, **runners}, data, progress, reference=reference, predicted=predicted
             )
@@ -207,14 +232,17 @@ def judge(
     return _report(subject, canonical, results, task, command)
 
 
+def _is_right(runner: Runner, subject: Subject) -> bool:
+    """Else an engine would be blamed for decisions that torch itself has wrong."""
+    return judge_numbers(runner, subject.reference, None).verdict == "pass"
+
+
 def _decided(built: Built, metric: Metric | None) -> Built:
     """With the metric, and a verdict on what it decides otherwise than torch."""
     wrong = None if metric is None else why_clear(metric.disagreement, "torch")
     if wrong is None:
         return built.with_result(metric=metric)
-    before = built.result.reason if built.result.verdict == "fail" else None
-    reason = wrong if before is None else f"{before}; {wrong}"
-    return built.with_result(metric=metric, verdict="fail", reason=reason)
+    return _failed(built, wrong).with_result(metric=metric)
 
 
 def judge_canonical(subject: Subject, threads: int | None = None) -> TargetResult:
@@ -248,8 +276,9 @@ def _load_and_judge(
         if not built.runs:
             judged.append(built)
             continue
-        expected = subject.model_for(built)
-        difference = engine_difference(built, subject.folder, expected, subject.source)
+        difference = subject.other_plan(built) or engine_difference(
+            built, subject.folder, subject.model_for(built), subject.source
+        )
         if difference is not None:
             judged.append(built.with_result(status="failed", verdict="fail", reason=difference))
             continue
@@ -275,14 +304,25 @@ def _judge_places(built: Built, subject: Subject) -> Built:
         return built
     try:
         places = judge_check_build(built, subject.deployed(built.plan), cases[0])
-    except TargetFailed:
-        return built  # exposing may ask for what the target cannot do; the outputs are judged
-    wrong = why_wrong(places)
-    if wrong is None:
-        return built.with_result(places=places)
-    outputs = built.result.reason if built.result.verdict == "fail" else None
-    reason = wrong if outputs is None else f"{outputs}; {wrong}"
-    return built.with_result(places=places, verdict="fail", reason=reason)
+    except TargetFailed as error:
+        # Exposing may ask for what the target cannot do; the outputs are judged all the same.
+        unknown = PlacesResult(judged=0, tolerated=TOLERATED, reason=str(error))
+        return built.with_result(places=unknown)
+    built, wrong, lost = built.with_result(places=places), why_wrong(places), why_unseen(places)
+    if wrong is not None:
+        return built.with_result(verdict="fail", reason=_also(built, wrong))
+    return built if lost is None else _failed(built, lost)
+
+
+def _failed(built: Built, defect: str) -> Built:
+    """With one thing more that is wrong whatever is tolerated."""
+    defects = (*built.result.defects, defect)
+    return built.with_result(verdict="fail", reason=_also(built, defect), defects=defects)
+
+
+def _also(built: Built, sentence: str) -> str:
+    before = built.result.reason if built.result.verdict == "fail" else None
+    return sentence if before is None else f"{before}; {sentence}"
 
 
 def _eager_torch(
@@ -309,6 +349,7 @@ def _judged(numbers: Numbers) -> dict[str, object]:
     return {
         "verdict": numbers.verdict,
         "reason": numbers.reason,
+        "defects": (numbers.reason,) if numbers.malformed else (),
         "error": numbers.worst,
         "outputs": numbers.errors,
     }

@@ -6,6 +6,7 @@ runs here is not quite what is shipped.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -91,24 +92,36 @@ def places_result(graph: Graph, seen: Seen, arithmetic: Arithmetic) -> PlacesRes
         unseen=tuple(unseen(graph, seen)),
         tolerated=TOLERATED,
         worst=None if worst is None else _document(worst),
+        count_wrong=len(wrong),
         wrong=tuple(_document(error) for error in wrong[:MOST_WRONG]),
     )
 
 
 def _document(error: PlaceError) -> PlaceResult:
-    return PlaceResult(place=error.place, rms=error.rms, predicted=error.predicted)
+    comparable = error.shape and math.isfinite(error.rms)
+    return PlaceResult(
+        place=error.place,
+        rms=error.rms if comparable else None,
+        predicted=error.predicted if comparable else 0.0,
+    )
 
 
 def why_wrong(places: PlacesResult) -> str | None:
     """One sentence that names the first place that is wrong; None where none is."""
-    if places.wrong:
-        first = places.wrong[0]
-        more = len(places.wrong) - 1
-        others = f", and {more} more places are wrong" if more else ""
-        return (
-            f"{first.place} is off by {first.rms:.3g} (RMS) from what it makes of its own inputs; "
-            f"its arithmetic explains {first.predicted:.3g}{others}"
-        )
-    if places.unseen:
-        return f"{places.unseen[0]} is not in the engine's model"
-    return None
+    if not places.wrong:
+        return None
+    first, more = places.wrong[0], places.count_wrong - 1
+    others = {0: "", 1: ", and one more place is wrong"}.get(
+        more, f", and {more} more places are wrong"
+    )
+    if first.rms is None:
+        return f"{first.place} has values that are not finite, or another shape{others}"
+    return (
+        f"{first.place} is off by {first.rms:.3g} (RMS) from what it makes of its own inputs; "
+        f"its arithmetic explains {first.predicted:.3g}{others}"
+    )
+
+
+def why_unseen(places: PlacesResult) -> str | None:
+    """One sentence where a place has no value in an engine's model, which has one for each."""
+    return f"{places.unseen[0]} is not in the engine's model" if places.unseen else None

@@ -27,7 +27,7 @@ from datac.documents.report import PlacesResult, Report, StructureResult, Target
 from datac.errors import BadInput
 from exporters.build_folder import sha256
 from exporters.canonical import bound_graph, canonical_graph
-from exporters.check_build import places_result
+from exporters.check_build import places_result, why_wrong
 from exporters.environment import environment
 from exporters.export import choose_inputs
 from exporters.float64 import make_reference
@@ -35,7 +35,7 @@ from exporters.numbers import judge_numbers
 from exporters.onnx_file import read_onnx
 from exporters.places import Seen
 from exporters.reference import Case, Reference
-from exporters.rounding import ARITHMETIC
+from exporters.rounding import ARITHMETIC, rms
 from exporters.saved import overall
 from exporters.targets import resolve
 from exporters.targets.specialise import write_model
@@ -45,8 +45,11 @@ from exporters.task import LabelledInputs, TaskResult, evaluate_runners
 TARGET = "onnx"
 
 RECOGNISED = 1e-3
-"""Relative RMS distance from a value in float64 up to which another one is taken for it. Rounding
-in float32 stays a hundred times below; two values of a network are never that close by chance."""
+"""Relative RMS distance from a value in float64 up to which another one is taken for it.
+
+Rounding in float32 stays a hundred times below. Where two values are that close (a sum, and the
+same without a path that is nearly dead) the judge of places tells whether it is the right one.
+"""
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ def check_model(
     graph = bound_graph(genotype, network, claim.weights, source)
     canonical = canonical_graph(graph)
     model = _with_our_names(read_onnx(path, beside=True), path, network)
-    shape = _fixed_shape(model)
-    cases = _cases(network, data, shape)
+    shape = _shape(model, network)
+    fits = shape == (1, *network.input)
+    cases = _cases(network, data if fits else None, shape)
     reference = make_reference(graph, canonical, cases)
     result = TargetResult(
         target=TARGET,
@@ -95,15 +99,20 @@ def check_model(
     try:
         with _runner(model, network, threads) as runner:
             numbers = judge_numbers(runner, reference, shape)
-            if data is not None:
+            if data is not None and fits:
                 task = evaluate_runners({TARGET: runner}, data, progress)
         places, structure = _look_inside(
             model, canonical, reference, network, threads, numbers.verdict == "pass"
         )
+        wrong = None if places is None else why_wrong(places)
+        unfit = None
+        if data is not None and not fits:
+            unfit = f"it takes {'x'.join(map(str, shape))} alone, so no metric was measured"
         result = result.model_copy(
             update={
-                "verdict": numbers.verdict,
-                "reason": numbers.reason,
+                "verdict": "fail" if wrong else numbers.verdict,
+                "reason": "; ".join(filter(None, (numbers.reason, wrong, unfit))) or None,
+                "defects": (numbers.reason,) if numbers.malformed else (),
                 "error": numbers.worst,
                 "outputs": numbers.errors,
                 "places": places,
@@ -147,6 +156,8 @@ def _with_our_names(model: onnx.ModelProto, path: Path, network: Network) -> onn
             f"not (N, {network.input[0]}, H, W)"
         )
     names = [output.name for output in model.graph.output]
+    if not names:
+        raise BadInput(f"{path} has no output")
     output = OUTPUT if OUTPUT in names else names[0]
     _rename(model.graph, inputs[0].name, INPUT)
     _rename(model.graph, output, OUTPUT)
@@ -154,36 +165,42 @@ def _with_our_names(model: onnx.ModelProto, path: Path, network: Network) -> onn
 
 
 def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Graphs within its nodes read its values, too."""
     if old == new:
         return
+
+    def renamed(name: str) -> str:
+        # What bore the new name makes room for it.
+        return new if name == old else f"{new}/other" if name == new else name
+
     for node in graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                # What bore the new name makes room for it.
-                names[index] = new if name == old else f"{name}/other" if name == new else name
+        node.input[:] = [renamed(name) for name in node.input]
+        node.output[:] = [renamed(name) for name in node.output]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _rename(inner, old, new)
     for values in (graph.input, graph.output, graph.value_info, graph.initializer):
         for value in values:
-            if value.name == old:
-                value.name = new
-            elif value.name == new:
-                value.name = f"{new}/other"
+            value.name = renamed(value.name)
 
 
-def _fixed_shape(model: onnx.ModelProto) -> tuple[int, int, int, int] | None:
-    """The one input size that it takes; None where any of N, H and W is open."""
+def _shape(model: onnx.ModelProto, network: Network) -> tuple[int, int, int, int]:
+    """An input size that it takes: its own where it is fixed, the network's where it is open."""
     (x,) = [value for value in model.graph.input if value.name == INPUT]
-    sizes = [d.dim_value if d.HasField("dim_value") else 0 for d in x.type.tensor_type.shape.dim]
-    batch, channels, height, width = sizes
-    return (batch, channels, height, width) if all(sizes) else None
+    usual = (1, *network.input)
+    batch, channels, height, width = (
+        d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else size
+        for d, size in zip(x.type.tensor_type.shape.dim, usual, strict=True)
+    )
+    return batch, channels, height, width
 
 
 def _cases(
-    network: Network, data: LabelledInputs | None, shape: tuple[int, int, int, int] | None
+    network: Network, data: LabelledInputs | None, shape: tuple[int, int, int, int]
 ) -> list[tuple[str, NDArray[np.float32]]]:
     """Inputs as for a build; where the file fixes another size or batch, drawn ones of that."""
-    cases = choose_inputs(network, data, seed=0)[:-1]  # without the odd size
-    if shape is None or shape == (1, *network.input):
-        return cases
+    if shape == (1, *network.input):
+        return choose_inputs(network, data, seed=0)[:-1]  # without the odd size
     draw = np.random.default_rng(0)
     return [(f"seed0-{i}", draw.standard_normal(shape).astype(np.float32)) for i in range(4)]
 
@@ -260,11 +277,10 @@ def _recognised(
 
 
 def _nearest(wanted: Array, candidates: list[NDArray[np.generic]]) -> NDArray[np.generic] | None:
-    size = float(np.sqrt(np.mean(np.square(wanted))))
-    best, distance = None, RECOGNISED * size
+    best, distance = None, RECOGNISED * rms(wanted)
     for array in candidates:
         with np.errstate(all="ignore"):
-            off = float(np.sqrt(np.mean(np.square(array.astype(np.float64) - wanted))))
+            off = rms(array.astype(np.float64) - wanted)
         if off <= distance:
             best, distance = array, off
     return best

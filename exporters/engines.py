@@ -129,7 +129,9 @@ def build_engine(name: str, source: Source, options: BuildOptions) -> Built:
     _write_side_car(source, place, plan, options, engine, name)
     built = Built(result, place, engine, _options_of(engine, options, options.precision))
     built = built.with_result(float32_nodes=plan.float32)
-    return built.with_result(build_seconds=seconds, **_described(target, place, engine))
+    return built.with_result(
+        build_seconds=seconds, **_described(target, place, engine, options.precision)
+    )
 
 
 def open_engines(folder: Path, manifest: Manifest, options: BuildOptions) -> list[Built]:
@@ -152,7 +154,7 @@ def open_engine(folder: Path, place: Path, manifest: Manifest, options: BuildOpt
         status="built",
     )
     built = Built(result, place, engine, _options_of(engine, options, side_car.precision))
-    described = _described(resolve(side_car.target), place, engine)
+    described = _described(resolve(side_car.target), place, engine, side_car.precision)
     model = manifest.files.get(MODEL)
     if model is None or side_car.model_sha256 != model.sha256:
         described |= {"status": "failed", "verdict": "fail", "reason": OTHER_MODEL}
@@ -169,8 +171,10 @@ def _options_of(engine: Engine, options: BuildOptions, precision: Precision) -> 
     )
 
 
-def _described(target: Target, place: Path, engine: Engine) -> dict[str, object]:
-    missing = target.missing_to_run()
+def _described(
+    target: Target, place: Path, engine: Engine, precision: Precision
+) -> dict[str, object]:
+    missing = target.missing_to_run() or target.missing_precision(precision)
     return {
         "status": "run" if missing is None else "built",
         "reason": None if missing is None else str(missing),

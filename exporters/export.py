@@ -41,7 +41,7 @@ from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
 from exporters.check import judge, open_subject
 from exporters.engines import Built, Source, build_engine, open_engine
 from exporters.reference import load_reference
-from exporters.standalone import RUNTIME_SOURCE
+from exporters.standalone import runtime_source
 from exporters.targets import resolve
 from exporters.targets.specialise import write_model
 from exporters.targets.target import BuildOptions, missing_for
@@ -175,7 +175,7 @@ def _finish(
     keep: tuple[Path, ...],
 ) -> Report:
     """Build the engines, judge all, and write manifest and report."""
-    write_beside(folder / RUNTIME, RUNTIME_SOURCE())
+    write_beside(folder / RUNTIME, runtime_source())
     source = _source(folder, genotype, network)
     engines: list[Built] = []
     for name in dict.fromkeys(request.targets):

@@ -18,11 +18,15 @@ ARITHMETIC_OF: dict[Precision, str] = {"f32": "float32", "f16": "float16", "bf16
 
 @dataclass(frozen=True)
 class Numbers:
-    """Every output of every case. `reason` says what failed, or why nothing could be judged."""
+    """Every output of every case. `reason` says what failed, or why nothing could be judged.
+
+    malformed: it fails whatever is tolerated.
+    """
 
     verdict: Verdict
     errors: tuple[OutputError, ...]
     reason: str | None = None
+    malformed: bool = False
 
     @property
     def worst(self) -> OutputError | None:
@@ -48,7 +52,7 @@ def judge_numbers(
         answers = runner.run({INPUT: case.input})
         reason = _malformed(case, answers)
         if reason is not None:
-            return Numbers("fail", tuple(errors), reason)
+            return Numbers("fail", tuple(errors), reason, malformed=True)
         errors += [_error(reference, case, key, answers) for key in case.outputs]
     worst = max(errors, key=strain)
     if strain(worst) <= 1:

@@ -97,8 +97,9 @@ def _content(path: Path) -> bytes:
 
 
 def _read_in(model: onnx.ModelProto, path: Path) -> None:
-    """Give every tensor that lies in a file beside `path` its bytes."""
+    """Give every tensor that lies in a file beside `path` its bytes: as many as it declares."""
     contents: dict[str, bytes] = {}
+    total = 0
     for tensor in model.graph.initializer:
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
@@ -106,30 +107,42 @@ def _read_in(model: onnx.ModelProto, path: Path) -> None:
         name = where.get("location", "")
         if name not in contents:
             contents[name] = _beside(path, name, tensor.name)
-            if sum(map(len, contents.values())) > LARGEST_BYTES:
-                raise BadInput(f"{path}: its weights are larger than 2 GB")
-        try:
-            begin = int(where.get("offset", "0"))
-            end = begin + int(where.get("length", str(len(contents[name]) - begin)))
-        except ValueError as error:
-            raise BadInput(f"{path}: tensor {tensor.name} lies at no number of bytes") from error
-        if not 0 <= begin <= end <= len(contents[name]):
-            raise BadInput(f"{path}: tensor {tensor.name} lies beyond the end of {name}")
+        begin, end = _range(where, tensor, len(contents[name]), path)
+        total += end - begin
+        if max(total, sum(map(len, contents.values()))) > LARGEST_BYTES:
+            raise BadInput(f"{path}: its weights are larger than 2 GB")
         tensor.raw_data = contents[name][begin:end]
         tensor.data_location = TensorProto.DEFAULT
         del tensor.external_data[:]
 
 
+def _range(where: dict[str, str], tensor: TensorProto, size: int, path: Path) -> tuple[int, int]:
+    """Where a tensor lies in its file of `size` bytes; before a byte is copied."""
+    try:
+        begin = int(where.get("offset", "0"))
+        end = begin + int(where.get("length", str(size - begin)))
+    except ValueError as error:
+        raise BadInput(f"{path}: tensor {tensor.name} lies at no number of bytes") from error
+    if not 0 <= begin <= end <= size:
+        raise BadInput(f"{path}: tensor {tensor.name} lies beyond the end of its file")
+    wanted = (math.prod(tensor.dims) * BITS.get(tensor.data_type, 8) + 7) // 8
+    if end - begin != wanted:
+        raise BadInput(
+            f"{path}: tensor {tensor.name} declares {wanted} bytes, but its file holds "
+            f"{end - begin} for it"
+        )
+    return begin, end
+
+
 def _beside(path: Path, name: str, tensor: str) -> bytes:
     """The content of a file in the same folder; a name that leads elsewhere is refused."""
-    other = path.parent / name
-    plain = name and Path(name).name == name and name not in (".", "..")
-    if not plain or other.is_symlink():
+    plain = name and Path(name).name == name and name not in (".", "..") and len(name) < 256
+    if not plain or (path.parent / name).is_symlink():
         raise BadInput(
-            f"{path}: tensor {tensor} lies in {json.dumps(name)}, which is not a file beside the "
-            "model, and is not opened; save the model with its weights in one file"
+            f"{path}: tensor {tensor} lies in {json.dumps(name[:80])}, which is not a file beside "
+            "the model, and is not opened; save the model with its weights in one file"
         )
-    return _content(other)
+    return _content(path.parent / name)
 
 
 # ---- tensors ---------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from compiler.graph import Graph
 from compiler.interpreter import Array, Interpreter
 from compiler.places import Region, boundaries, place_name, region
-from exporters.rounding import EXACT, Arithmetic, Noise, expected
+from exporters.rounding import EXACT, Arithmetic, Noise, arithmetic_of, expected, rms
 
 FEW_RUNS, MANY_RUNS = 3, 16
 STEADY = 0.1
@@ -92,15 +92,15 @@ def _judge(
     if found.shape != exact.shape:
         return PlaceError(place, name, 0.0, 0.0, shape=False)
     predicted = _predicted(run, part, given, exact, arithmetic, seed)
-    return PlaceError(place, name, _rms(found - exact), predicted)
+    return PlaceError(place, name, rms(found - exact), predicted)
 
 
 def _predicted(
     run: Interpreter, part: Region, given: Seen, exact: Array, arithmetic: Arithmetic, seed: int
 ) -> float:
     """The RMS error to expect: that of noisy runs, and of writing the result once."""
-    size = _rms(np.maximum(np.abs(exact), arithmetic.smallest))
-    written = (size * arithmetic.unit) ** 2 / 3
+    own = arithmetic_of(run.nodes[part.value], arithmetic)
+    written = (rms(np.maximum(np.abs(exact), own.smallest)) * own.unit) ** 2 / 3
     if all(isinstance(run.nodes[name].op, EXACT) for name in part.nodes):
         return float(written**0.5)
     noise = Noise(arithmetic, seed)
@@ -109,9 +109,5 @@ def _predicted(
         len(errors) < MANY_RUNS and np.std(errors) > STEADY * np.mean(errors)
     ):
         noisy = run.run(given, wanted=[part.value], names=part.nodes, after=noise)[part.value]
-        errors.append(_rms(noisy - exact) * noise.scale)
+        errors.append(rms(noisy - exact) * noise.scale)
     return float((written + expected(errors) ** 2) ** 0.5)
-
-
-def _rms(values: Array) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))

@@ -26,6 +26,7 @@ from datac.documents.network import Network
 from datac.documents.precision import Precision
 from exporters.canonical import canonical_onnx
 from exporters.onnx_writer import BF16_OPSET, OPSET
+from exporters.targets.target import TargetFailed
 
 DTYPES: dict[Precision, str] = {"f16": "float16", "bf16": "bfloat16"}
 """Precision → element type; f32 is that of the canonical graph."""
@@ -81,10 +82,16 @@ def ranges(graph: Graph, inputs: Iterable[NDArray[np.floating[Any]]]) -> dict[st
 
 
 def deployed(graph: Graph, plan: Plan) -> Graph:
-    """The canonical graph as the engine computes it: types, and weights as those hold them."""
+    """The canonical graph as the engine computes it: types, and weights as those hold them.
+
+    TargetFailed for a weight that its type cannot hold, where the plan does not keep it.
+    """
     if plan.precision == "f32":
         return graph
-    return typed(graph, DTYPES[plan.precision], keep=plan.float32)
+    try:
+        return typed(graph, DTYPES[plan.precision], keep=plan.float32)
+    except ValueError as error:
+        raise TargetFailed(str(error)) from error
 
 
 def own_model(graph: Graph, plan: Plan, genotype: Genotype, network: Network) -> onnx.ModelProto:

@@ -63,7 +63,7 @@ def predict(
         raise BadInput(
             f"{build} does not say how an image is prepared; compile it with --data DATASET"
         )
-    paths = _images(source)
+    paths = _images(source, one_mask_each=network.task == "segmentation")
     built = _engine(build, manifest, engine, threads)
     writer = _Masks(network) if network.task == "segmentation" else _Labels(network)
     whole, inside = [], []
@@ -102,7 +102,7 @@ def _answer(runner: Runner, x: NDArray[np.float32]) -> tuple[NDArray[np.generic]
     return logits, time.perf_counter() - begin
 
 
-def _images(source: Path) -> list[Path]:
+def _images(source: Path, *, one_mask_each: bool) -> list[Path]:
     """In order of name. Two that would write one mask are refused."""
     if source.is_file():
         return [source]
@@ -113,7 +113,7 @@ def _images(source: Path) -> list[Path]:
         raise BadInput(f"{source} holds no images; give a file, or a folder with images in it")
     stems: dict[str, Path] = {}
     for path in paths:
-        if path.stem in stems:
+        if one_mask_each and path.stem in stems:
             raise BadInput(
                 f"{stems[path.stem]} and {path.name} would both become {path.stem}.png; rename one"
             )

@@ -28,7 +28,7 @@ from exporters.engine_files import ONNX_FILES, engine_difference
 from exporters.engines import Built, open_engines
 from exporters.onnx_file import read_onnx
 from exporters.places import TOLERATED, PlaceError, Seen, judge_places
-from exporters.rounding import ARITHMETIC
+from exporters.rounding import ARITHMETIC, rms
 from exporters.targets.specialise import write_model
 from exporters.targets.target import BuildOptions
 
@@ -49,10 +49,10 @@ class Reduction:
     @property
     def sentence(self) -> str:
         """Whether the small model shows what the engine does."""
-        wrong = self.alone > TOLERATED * self.predicted
-        if wrong:
+        limit = TOLERATED * self.predicted
+        if not self.alone <= limit:  # NaN is wrong
             shows = "and is as wrong by itself"
-        elif self.whole > TOLERATED * self.predicted:
+        elif not self.whole <= limit:
             shows = "but is right by itself: only within the engine it is wrong"
         else:
             shows = "and is right, as it is in the engine"
@@ -82,7 +82,8 @@ def reduce(
     error = _error(judge_places(graph, seen, ARITHMETIC[built.plan.precision]), place, built)
     model, inputs, exact = _cut(built, graph, seen, error.value)
     answer = run_model(built, model, inputs)[model.graph.output[0].name]
-    alone = float(np.sqrt(np.mean(np.square(answer.astype(np.float64) - exact))))
+    with np.errstate(invalid="ignore"):
+        alone = rms(answer.astype(np.float64) - exact)
     nodes = len(model.graph.node)
     found = Reduction(built.name, error.place, nodes, error.rms, alone, error.predicted)
     with replaced_whole(out, "reduction") as folder:
@@ -113,14 +114,20 @@ def _error(errors: list[PlaceError], place: str | None, built: Built) -> PlaceEr
         wrong = [error for error in errors if error.ratio > TOLERATED]
         if not wrong:
             raise BadInput(f"no place of {built.name} is wrong; name one by --place")
-        return wrong[0]
+        return _comparable(wrong[0])
     named = [e for e in errors if e.place == place or e.place.startswith(f"{place}/")]
     if not named:
         raise BadInput(
             f'{built.name} has no place "{place}"; there are {errors[0].place}, '
             f"{errors[len(errors) // 2].place}, ..., {errors[-1].place}"
         )
-    return named[-1]
+    return _comparable(named[-1])
+
+
+def _comparable(error: PlaceError) -> PlaceError:
+    if not error.shape:
+        raise BadInput(f"{error.place} has values of another shape, which datac check says as well")
+    return error
 
 
 def _cut(

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from compiler.graph import Node
 from compiler.ops import (
     AvgPool,
+    Cast,
     Concat,
     Conv,
     Flatten,
@@ -46,14 +47,17 @@ EXACT = (Input, Concat, Flatten, Identity, MaxPool, Relu, Shift)
 class Arithmetic:
     """How a precision rounds.
 
-    unit: unit roundoff of what an operation writes. smallest: magnitudes below it are rounded as
-    if they had it (subnormal numbers). running_sum: products are added up in that same type, not
-    in a wider one. operands: unit roundoff of what a convolution multiplies, where that is less
-    exact than what it reads. linear_at: a larger unit at which the noise is drawn, to be scaled
-    down, where errors are small enough to grow linearly and too small to be told from float64's.
+    unit: unit roundoff of what an operation writes. dtype: the type of the nodes that this is
+    about; those that a graph keeps in float32 round as float32 does. smallest: magnitudes below it
+    are rounded as if they had it (subnormal numbers). running_sum: products are added up in that
+    same type, not in a wider one. operands: unit roundoff of what a convolution multiplies, where
+    that is less exact than what it reads. linear_at: a larger unit at which the noise is drawn, to
+    be scaled down, where errors are small enough to grow linearly and too small to be told from
+    float64's.
     """
 
     unit: float
+    dtype: str = "float32"
     smallest: float = 0.0
     running_sum: bool = False
     operands: float = 0.0
@@ -63,8 +67,8 @@ class Arithmetic:
 ARITHMETIC: dict[str, Arithmetic] = {
     "f32": Arithmetic(2.0**-24, running_sum=True, linear_at=2.0**-14),
     "tf32": Arithmetic(2.0**-24, running_sum=True, operands=2.0**-11),
-    "f16": Arithmetic(2.0**-11, smallest=2.0**-14),
-    "bf16": Arithmetic(2.0**-8),
+    "f16": Arithmetic(2.0**-11, "float16", smallest=2.0**-14),
+    "bf16": Arithmetic(2.0**-8, "bfloat16"),
 }
 """f16 and bf16 add up in float32, as every runtime here does."""
 
@@ -86,27 +90,41 @@ class Noise:
         result: Array,
     ) -> Array:
         """The result, and noise."""
-        if isinstance(node.op, EXACT):
+        if isinstance(node.op, EXACT) or _widens(node):
             return result
-        size = np.maximum(np.abs(result), self._arithmetic.smallest)
+        rounding = arithmetic_of(node, self._arithmetic)
+        unit = self._unit if rounding is self._arithmetic else rounding.unit
+        size = np.maximum(np.abs(result), rounding.smallest)
         if isinstance(node.op, Conv | Linear):
-            size = size + self._products(node.op, weights, operands[0])
-        elif self._arithmetic.running_sum:
+            size = size + _products(rounding, node.op, weights, operands[0])
+        elif rounding.running_sum:
             size = size + _running_sum(node.op, operands)
         noise: Array = self._generator.standard_normal(result.shape)
-        return result + noise * size * (self._unit / 3**0.5)
+        return result + noise * size * (unit / 3**0.5)
 
-    def _products(self, op: Conv | Linear, weights: Mapping[str, Array], x: Array) -> Array | float:
-        rounding = self._arithmetic
-        factor = (weights["weight"][0].size ** 0.5) * rounding.running_sum
-        factor += 2**0.5 * rounding.operands / rounding.unit
-        if not factor:
-            return 0.0
-        squares = {"weight": np.square(weights["weight"]), "bias": np.zeros(1, x.dtype)}
-        bare = replace(op, bias=False) if isinstance(op, Conv) else op
-        energy = bare.compute(squares, np.square(x))
-        products: Array = np.sqrt(energy) * factor
-        return products
+
+def arithmetic_of(node: Node, arithmetic: Arithmetic) -> Arithmetic:
+    """That of the engine, or of float32 where the graph keeps the node in it."""
+    return arithmetic if node.type.dtype == arithmetic.dtype else ARITHMETIC["f32"]
+
+
+def _widens(node: Node) -> bool:
+    """A cast to float32 rounds nothing."""
+    return isinstance(node.op, Cast) and node.type.dtype == "float32"
+
+
+def _products(
+    rounding: Arithmetic, op: Conv | Linear, weights: Mapping[str, Array], x: Array
+) -> Array | float:
+    factor = (weights["weight"][0].size ** 0.5) * rounding.running_sum
+    factor += 2**0.5 * rounding.operands / rounding.unit
+    if not factor:
+        return 0.0
+    squares = {"weight": np.square(weights["weight"]), "bias": np.zeros(1, x.dtype)}
+    bare = replace(op, bias=False) if isinstance(op, Conv) else op
+    energy = bare.compute(squares, np.square(x))
+    products: Array = np.sqrt(energy) * factor
+    return products
 
 
 def _running_sum(op: Op, operands: tuple[Array, ...]) -> Any:
@@ -131,3 +149,8 @@ def expected(errors: Sequence[float]) -> float:
     """
     mean = float(np.sqrt(np.mean(np.square(errors))))
     return mean + DEVIATIONS * float(np.std(errors))
+
+
+def rms(values: NDArray[Any]) -> float:
+    """Root mean square, in float64."""
+    return float(np.sqrt(np.mean(np.square(values.astype(np.float64)))))

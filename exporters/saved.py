@@ -7,9 +7,10 @@ from exporters.check_build import why_wrong
 
 
 def judge_saved(report: Report, width: float = 1.0) -> Report:
-    """The report with verdicts by tolerances `width` times those of the gate that measured.
+    """The report with verdicts by tolerances `width` times those that it states.
 
-    Structure, and what failed to build or to run, stays as it was: no tolerance is about that.
+    What no tolerance is about stays as it was: structure, what failed to build or to run, values
+    that are not finite, decisions that rounding cannot turn.
     """
     canonical = None if report.canonical is None else _judged(report.canonical, width)
     targets = tuple(_judged(target, width) for target in report.targets)
@@ -37,19 +38,12 @@ def overall(structure: Verdict, results: tuple[TargetResult, ...]) -> Verdict:
 
 
 def _judged(target: TargetResult, width: float) -> TargetResult:
-    if not target.outputs:
+    if target.status != "run" or not target.outputs:
         return target
-    again = _by_tolerances(target, 1.0)
-    if target.verdict == "fail" and again.verdict == "pass":
-        return target  # for something that no tolerance is about, such as values that are NaN
-    return _by_tolerances(target, width)
-
-
-def _by_tolerances(target: TargetResult, width: float) -> TargetResult:
     outputs = tuple(_widened(error, width) for error in target.outputs)
     worst = max(outputs, key=strain)
     places = None if target.places is None else _places(target.places, width)
-    said = []
+    said = list(target.defects)
     if strain(worst) > 1:
         said.append(
             f"output {worst.output} is off by {worst.rms:.3g} (RMS) on input {worst.input}; "
@@ -57,14 +51,11 @@ def _by_tolerances(target: TargetResult, width: float) -> TargetResult:
         )
     wrong = None if places is None else why_wrong(places)
     said += [] if wrong is None else [wrong]
+    changed = {"outputs": outputs, "error": worst, "places": places}
+    if bool(said) == (target.verdict == "fail") and width == 1:
+        return target.model_copy(update=changed)  # in the words of the gate that measured
     return target.model_copy(
-        update={
-            "outputs": outputs,
-            "error": worst,
-            "places": places,
-            "verdict": "fail" if said else "pass",
-            "reason": "; ".join(said) or None,
-        }
+        update=changed | {"verdict": "fail" if said else "pass", "reason": "; ".join(said) or None}
     )
 
 
@@ -74,9 +65,10 @@ def _widened(error: OutputError, width: float) -> OutputError:
 
 def _places(places: PlacesResult, width: float) -> PlacesResult:
     tolerated = places.tolerated * width
-    seen = (*places.wrong, *([] if places.worst is None else [places.worst]))
-    wrong = tuple(dict.fromkeys(place for place in seen if place.rms > tolerated * place.predicted))
-    return places.model_copy(update={"tolerated": tolerated, "wrong": wrong})
+    seen = dict.fromkeys((*places.wrong, *([] if places.worst is None else [places.worst])))
+    wrong = tuple(p for p in seen if p.rms is None or p.rms > tolerated * p.predicted)
+    count = places.count_wrong if len(wrong) == len(places.wrong) else len(wrong)
+    return places.model_copy(update={"tolerated": tolerated, "wrong": wrong, "count_wrong": count})
 
 
 def strain(error: OutputError) -> float:

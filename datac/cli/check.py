@@ -72,6 +72,10 @@ def check(
 
     if as_json and markdown:
         raise BadInput("--json and --markdown are two forms of one answer; choose one")
+    if junit is not None:
+        from datac.output_folder import check_writable_file
+
+        check_writable_file(junit)
     if saved is None:
         report = _of_file(build, tolerance, **measured)
     elif build is not None or any(value is not None for value in measured.values()):

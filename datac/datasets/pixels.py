@@ -20,6 +20,12 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
+MOST_PIXELS_A_BYTE = 8192
+"""What deflate makes of one colour at one bit a pixel: 1032 times."""
+
+SMALL_ENOUGH = 2**24
+"""Pixels that are decoded whatever the file's size: some formats say one colour in no bytes."""
+
 # What Pillow raises on damaged files, over its formats.
 _DAMAGED = (
     OSError,
@@ -74,6 +80,20 @@ def read_colors(path: Path) -> NDArray[np.uint8]:
     return np.asarray(image.convert("RGB"))
 
 
+def _require_plausible(image: Image.Image, path: Path) -> None:
+    """BadInput for a header that declares far more than its file can hold.
+
+    Memory for all of it would be taken before the end of the file is met.
+    """
+    width, height = image.size
+    size = path.stat().st_size
+    if width * height > max(MOST_PIXELS_A_BYTE * size, SMALL_ENOUGH):
+        raise BadInput(
+            f"{path}: not a whole image ({width} x {height} pixels declared, in a file of {size} "
+            "bytes); restore the file or take it out of its list"
+        )
+
+
 def _decoded(path: Path) -> Image.Image:
     """The whole image in memory, within Pillow's limit against decompression bombs."""
     # A pipe or a device would never end.
@@ -84,6 +104,7 @@ def _decoded(path: Path) -> Image.Image:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
+                _require_plausible(image, path)
                 image.load()
                 return image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -34,7 +34,9 @@ class PlaceResult(Document):
     """
 
     place: str
-    rms: float
+    rms: float | None = Field(
+        default=None, description="absent where it is not finite, or of another shape"
+    )
     predicted: float
 
 
@@ -46,6 +48,8 @@ class PlacesResult(Document):
         default=(), description="places whose value the model does not have"
     )
     tolerated: float = Field(description="times the prediction that is accepted")
+    count_wrong: int = Field(default=0, description="`wrong` holds the first of them")
+    reason: str | None = Field(default=None, description="why nothing could be compared")
     worst: PlaceResult | None = None
     wrong: tuple[PlaceResult, ...] = Field(
         default=(), description="beyond what is accepted, in the network's order"
@@ -118,6 +122,9 @@ class TargetResult(Document):
     status: Status
     verdict: Verdict | None = None
     reason: str | None = None
+    defects: tuple[str, ...] = Field(
+        default=(), description="what is wrong whatever is tolerated, a sentence each"
+    )
     error: OutputError | None = None
     outputs: tuple[OutputError, ...] = ()
     places: PlacesResult | None = Field(

@@ -1,5 +1,6 @@
 """A report as JUnit XML, which every CI service shows: one test case for each judgement."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -29,24 +30,32 @@ def junit(report: Report) -> str:
     attributes = {key: str(value) for key, value in counts.items()}
     root = ElementTree.Element("testsuites", attributes)
     suite = ElementTree.SubElement(
-        root, "testsuite", {"name": report.name, "timestamp": report.environment.date} | attributes
+        root,
+        "testsuite",
+        {"name": report.name, "timestamp": report.environment.date} | attributes,
     )
     for case in cases:
         element = ElementTree.SubElement(
-            suite, "testcase", {"classname": f"datac.{report.name}", "name": case.name}
+            suite,
+            "testcase",
+            {"classname": f"datac.{report.name}", "name": case.name},
         )
         if case.failure is not None:
             ElementTree.SubElement(element, "failure", {"message": case.failure})
         elif case.skipped is not None:
             ElementTree.SubElement(element, "skipped", {"message": case.skipped})
     ElementTree.indent(root)
-    return ElementTree.tostring(root, "unicode", xml_declaration=True) + "\n"
+    return _plain(ElementTree.tostring(root, "unicode", xml_declaration=True) + "\n")
 
 
 def _cases(report: Report) -> Iterator[Case]:
-    differences = report.structure.differences
-    failed = report.structure.verdict == "fail"
-    yield Case("structure", "; ".join(differences) or "it differs" if failed else None)
+    said = "; ".join(report.structure.differences) or "it differs"
+    verdict = report.structure.verdict
+    yield Case(
+        "structure",
+        failure=said if verdict == "fail" else None,
+        skipped=said if verdict == "inconclusive" else None,
+    )
     for target in wording.results(report):
         yield _target(target)
 
@@ -58,3 +67,8 @@ def _target(target: TargetResult) -> Case:
     if target.verdict != "pass":
         return Case(name, skipped=wording.status(target))
     return Case(name)
+
+
+def _plain(text: str) -> str:
+    """Without what XML 1.0 cannot hold: a runtime's message may be coloured."""
+    return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)

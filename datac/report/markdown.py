@@ -5,6 +5,11 @@ from datac.report import wording
 from datac.report.rows import metric_title, rows
 from datac.report.wording import NOTHING
 
+HARMLESS = {ord(mark): f"\\{mark}" for mark in "\\`*_[]|#!"} | {
+    ord(mark): f"&#{ord(mark)};" for mark in "<>@&:"
+}
+"""Character → what shows as it and does nothing. Without a colon no address is made a link."""
+
 MARKS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️"}
 
 
@@ -15,7 +20,7 @@ def markdown(report: Report) -> str:
         "",
         _plain(wording.reason(report)),
         "",
-        f"`{_code(report.name)}` ({wording.short(report.genotype_hash)}): "
+        f"`{_code(report.name)}` ({_plain(wording.short(report.genotype_hash))}): "
         f"{wording.count(report.parameters)} parameters, "
         f"{wording.count(report.multiply_adds)} multiply-adds",
         "",
@@ -25,7 +30,7 @@ def markdown(report: Report) -> str:
     if differences:
         lines += ["", "What differs:", "", *(f"- {_plain(line)}" for line in differences)]
     remarks = [
-        f"- {wording.target_name(target)}: {_plain(target.reason)}"
+        f"- {_plain(wording.target_name(target))}: {_plain(target.reason)}"
         for target in wording.results(report)
         if target.reason is not None
     ]
@@ -54,9 +59,7 @@ def _table(report: Report) -> list[str]:
 
 def _plain(text: str) -> str:
     """Text from a report, harmless: no table, link, image, mention or HTML can be made of it."""
-    for mark in "\\`*_[]|<>#@!":
-        text = text.replace(mark, f"\\{mark}" if mark not in "<>@" else f"&#{ord(mark)};")
-    return " ".join(text.split())
+    return " ".join(text.translate(HARMLESS).replace("www.", "www\\.").split())
 
 
 def _code(text: str) -> str:

@@ -59,13 +59,9 @@ def inject(
     graph: Graph,
     values: Mapping[str, Array],
     draw: np.random.Generator,
-    taken: set[str] = frozenset(),  # type: ignore[assignment]
 ) -> Damaged | None:
-    """The fault at a node drawn from all that it fits; None where it fits none.
-
-    `taken`: nodes not to be used again.
-    """
-    nodes = [node for node in graph.nodes() if node.name not in taken]
+    """The fault at a node drawn from all that it fits; None where it fits none."""
+    nodes = list(graph.nodes())
     for index in draw.permutation(len(nodes)):
         site = Site(graph, nodes[index], values, draw)
         damaged = fault.damage(site)

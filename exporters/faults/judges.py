@@ -133,9 +133,8 @@ def same_place(named: str | None, right: str) -> bool:
     """
     if named is None:
         return False
-    return "/".join(named.split("/")[: right.count("/") + 1][:3]) == "/".join(
-        right.split("/")[:3]
-    ) or ("/path" not in right and node_of(named) == right)
+    depth = min(right.count("/") + 1, 3)
+    return named.split("/")[:depth] == right.split("/")[:depth]
 
 
 def node_of(place: str | None) -> str | None:

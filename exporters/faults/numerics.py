@@ -11,7 +11,7 @@ import numpy as np
 from compiler.emitter import Emitter
 from compiler.graph import Graph
 from compiler.interpreter import Array
-from compiler.ops import AvgPool, BatchNorm, Conv, Op, Sum, TensorType, WeightSpec
+from compiler.ops import AvgPool, BatchNorm, Concat, Conv, Op, Scale, Sum, TensorType, WeightSpec
 from exporters.faults.fault import Fault, Site, with_op
 
 
@@ -82,23 +82,6 @@ class Coarse(_Distortion):
 
 
 @dataclass(frozen=True)
-class Multiplied(_Distortion):
-    """All of it too large by a factor."""
-
-    factor: float = 1.0
-
-    def compute(self, weights: Mapping[str, Array], *operands: Array) -> Array:
-        """A product."""
-        del weights
-        return operands[0] * self.factor
-
-    def to_onnx(self, emit: Emitter, *operands: str) -> str:
-        """`Mul`."""
-        factor = emit.constant(np.array(self.factor, np.float32), "factor")
-        return emit.node("Mul", [*operands, factor])
-
-
-@dataclass(frozen=True)
 class Distorted(Op):
     """An operation whose result comes out distorted, under its own name."""
 
@@ -153,12 +136,15 @@ def saturated(site: Site) -> Graph | None:
 
 def flushed(site: Site) -> Graph | None:
     """What is smaller than a hundredth of the largest value of a convolution is zero."""
-    users = [site.graph[name].op for name in site.graph.users(site.node.name)]
-    if not isinstance(site.node.op, Conv) or not _largest(site):
+    if not isinstance(site.node.op, Conv) or not _largest(site) or _is_folded(site):
         return None
-    if any(isinstance(user, BatchNorm) for user in users):
-        return None  # an engine has no value there
     return _distort(site, Flushed(1e-2 * _largest(site)))
+
+
+def _is_folded(site: Site) -> bool:
+    """Before a batch norm, or half of a stride-2 skip: an engine has no value there."""
+    users = [site.graph[name] for name in site.graph.users(site.node.name)]
+    return any(isinstance(user.op, BatchNorm | Concat) for user in users)
 
 
 def coarse(site: Site) -> Graph | None:
@@ -170,7 +156,7 @@ def coarse(site: Site) -> Graph | None:
 
 def wrong_reciprocal(site: Site) -> Graph | None:
     """A mean by 1 / 9 of three digits."""
-    return _distort(site, Multiplied(9 * 0.1113)) if isinstance(site.node.op, AvgPool) else None
+    return _distort(site, Scale(9 * 0.1113)) if isinstance(site.node.op, AvgPool) else None
 
 
 NUMERICS: dict[str, Fault] = {

@@ -26,7 +26,7 @@ from exporters.faults.fault import Damaged
 from exporters.faults.runtimes import HEALTHY, Values, deployed, fused_values
 from exporters.onnx_writer import write_onnx
 from exporters.places import PlaceError, judge_places, unseen
-from exporters.rounding import ARITHMETIC, Noise, expected
+from exporters.rounding import ARITHMETIC, Noise, expected, rms
 from exporters.structure import compare, judge_structure
 
 NOISY_RUNS = 8
@@ -99,7 +99,7 @@ class Subject:
             arithmetic = ARITHMETIC[precision]
             run, noise = Interpreter(self.deployed(precision)), Noise(arithmetic)
             noisy = (run.run({INPUT: self.x}, after=noise)[OUTPUT] for _ in range(NOISY_RUNS))
-            errors = [_rms(y - self.exact) for y in noisy]
+            errors = [rms(y - self.exact) for y in noisy]
             self._predicted[precision] = expected(errors) * noise.scale
         return self._predicted[precision]
 
@@ -128,7 +128,7 @@ class Subject:
             fault=fault,
             place=place,
             change=0.0 if fault is None else self._change(graph),
-            structure=self._structure(graph, way.precision) if fault is not None else (),
+            structure=self._structure(graph, way.precision),
             output=self._ratio(output, way.precision),
             places=self._places(made, seen, way.precision),
             nodes=self._places(made, _of_nodes(made, seen), way.precision, missing=False),
@@ -140,12 +140,12 @@ class Subject:
     def _change(self, graph: Graph) -> float:
         after = Interpreter(graph).run({INPUT: self.x})[OUTPUT]
         with np.errstate(all="ignore"):
-            return float(_rms(after - self.exact) / _rms(self.exact))
+            return float(rms(after - self.exact) / rms(self.exact))
 
     def _ratio(self, output: NDArray[np.generic], precision: str) -> float | None:
         if not np.isfinite(output).all():
             return None
-        return _rms(output.astype(np.float64) - self.exact) / self.predicted(precision)
+        return rms(output.astype(np.float64) - self.exact) / self.predicted(precision)
 
     def _places(
         self, made: Graph, seen: Values, precision: str, *, missing: bool = True
@@ -195,10 +195,6 @@ def _kept(errors: list[PlaceError]) -> tuple[tuple[str, float], ...]:
     large = [pair for pair in ratios if pair[1] > SMALLEST_KEPT]
     largest = max(ratios, key=lambda pair: pair[1], default=None)
     return tuple(dict.fromkeys([*large[:MOST_KEPT], *([] if largest is None else [largest])]))
-
-
-def _rms(values: NDArray[np.generic]) -> float:
-    return float(np.sqrt(np.mean(np.square(values.astype(np.float64)))))
 
 
 # ---- what others look at ------------------------------------------------------------------------

@@ -19,22 +19,35 @@ from compiler.graph import Graph, Node
 from compiler.interpreter import Array, Interpreter
 from compiler.lower import INPUT
 from compiler.ops import Conv, Linear, Sum
-from compiler.precision import rounded, typed
+from compiler.precision import rounded
+from datac.documents.precision import PRECISIONS, Precision
 from exporters.canonical import canonical_graph
 from exporters.check_build import expose
 from exporters.onnx_writer import write_onnx
+from exporters.precision import Plan
+from exporters.precision import deployed as deployed_by
+from exporters.targets import resolve
+from exporters.targets.target import Missing
 
 Float32 = NDArray[np.float32]
 Values = dict[str, NDArray[np.generic]]
 
-DTYPES = {"f32": None, "tf32": None, "f16": "float16", "bf16": "bfloat16"}
-"""Precision → the element type of the deployed graph; None for float32."""
+PLANS: dict[str, Precision] = {"tf32": "f32"}
+"""Precision of the arithmetic → that of the engine, where the two differ."""
 
 
-def deployed(graph: Graph, precision: str) -> Graph:
-    """Batch norms folded, in the types of the precision. ValueError where a weight overflows."""
-    folded, dtype = canonical_graph(graph), DTYPES[precision]
-    return folded if dtype is None else typed(folded, dtype)
+def deployed(graph: Graph, precision: str, keep: Collection[str] = ()) -> Graph:
+    """Batch norms folded, in the types of an engine of the precision, but for the nodes `keep`.
+
+    TargetFailed where a weight is too large for its type.
+    """
+    plan = Plan(PLANS.get(precision) or as_precision(precision), tuple(keep))
+    return deployed_by(canonical_graph(graph), plan)
+
+
+def as_precision(word: str) -> Precision:
+    """One of an engine's precisions."""
+    return next(precision for precision in PRECISIONS if precision == word)
 
 
 @dataclass(frozen=True)
@@ -42,11 +55,20 @@ class Variation:
     """One way to run. run: (graph, x, seen) → what the nodes `seen` and the outputs computed.
 
     The graph has weights, and its batch norms are not folded; x: (N, C, H, W). Outputs come by
-    the name of their node in the deployed graph.
+    the name of their node in the deployed graph. needs: the target whose package and processor it
+    takes; None for numpy alone.
     """
 
     precision: str
     run: Callable[[Graph, Float32, Collection[str]], Values]
+    needs: str | None = None
+
+    def missing(self) -> Missing | None:
+        """What this machine lacks for it, if anything."""
+        if self.needs is None:
+            return None
+        target = resolve(self.needs)
+        return target.missing() or target.missing_precision(as_precision(self.precision))
 
 
 # ---- ONNX Runtime -----------------------------------------------------------------------------
@@ -57,7 +79,7 @@ def _onnxruntime(precision: str, level: str, threads: int, reorder: bool = False
         made = deployed(_reordered(graph) if reorder else graph, precision)
         return run_onnxruntime(made, x, seen, level=level, threads=threads)
 
-    return Variation(precision, run)
+    return Variation(precision, run, "onnx")
 
 
 def _unfolded(graph: Graph, x: Float32, seen: Collection[str]) -> Values:
@@ -165,7 +187,7 @@ def _openvino(precision: str) -> Variation:
         made = deployed(graph, precision)
         return values | {name: answers[key] for key, name in made.outputs.items()}
 
-    return Variation(precision, run)
+    return Variation(precision, run, "openvino")
 
 
 # ---- rounding that no processor here does -------------------------------------------------------
@@ -215,7 +237,7 @@ HEALTHY: dict[str, Variation] = {
     "ONNX Runtime": _onnxruntime("f32", "ORT_ENABLE_ALL", 1),
     "ONNX Runtime, two threads": _onnxruntime("f32", "ORT_ENABLE_ALL", 2),
     "ONNX Runtime, sums reversed": _onnxruntime("f32", "ORT_ENABLE_ALL", 1, reorder=True),
-    "ONNX Runtime, batch norms not folded": Variation("f32", _unfolded),
+    "ONNX Runtime, batch norms not folded": Variation("f32", _unfolded, "onnx"),
     "OpenVINO": _openvino("f32"),
     "numpy": _numpy("f32"),
     "TF32 rounding": _numpy("tf32"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from exporters.faults.fault import inject
 from exporters.faults.judges import Constants
 from exporters.faults.observe import Observation, Subject
 from exporters.faults.runtimes import HEALTHY, MAIN
+from exporters.targets.target import TargetFailed
 
 SHIPPED = Constants(dict.fromkeys(MAIN, reference.TOLERATED), dict.fromkeys(MAIN, places.TOLERATED))
 """What `datac check` judges by."""
@@ -25,12 +27,17 @@ def try_gate(
     seed: int = 0,
     progress: Callable[[str, float], None] | None = None,
 ) -> Iterator[Observation]:
-    """Healthy runs first, then each fault in each precision, at a node drawn from the seed."""
-    healthy = [name for name, way in HEALTHY.items() if way.precision in precisions]
+    """Healthy runs first, then each fault in each precision, at a node drawn from the seed.
+
+    Ways to run that this machine has not are left out, and a damage for which no engine could be
+    built: a weight that float16 cannot hold.
+    """
+    here = {name: way for name, way in HEALTHY.items() if way.missing() is None}
+    healthy = [name for name, way in here.items() if way.precision in precisions]
     harmful = [
         (MAIN[precision], name)
         for precision in MAIN
-        if precision in precisions
+        if precision in precisions and MAIN[precision] in here
         for name in FAULTS
         if name in faults and precision in FAULTS[name].precisions
     ]
@@ -48,5 +55,6 @@ def try_gate(
         tell(f"faults, {variation}")
         damaged = inject(FAULTS[name], subject.graph, subject.values, draw)
         if damaged is not None:
-            yield subject.damaged(variation, name, damaged)
+            with suppress(TargetFailed):
+                yield subject.damaged(variation, name, damaged)
         done += 1

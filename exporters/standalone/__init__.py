@@ -2,5 +2,7 @@
 
 from pathlib import Path
 
-RUNTIME_SOURCE = Path(__file__).with_name("runtime.py").read_bytes
-"""The text of `runtime.py`, read when it is asked for."""
+
+def runtime_source() -> bytes:
+    """The text of `runtime.py`."""
+    return Path(__file__).with_name("runtime.py").read_bytes()

@@ -32,7 +32,8 @@ class Engine:
         # Before anything is loaded: an engine is code.
         if hashlib.sha256(path.read_bytes()).hexdigest() != self.about["engine_sha256"]:
             sys.exit(f"{path} is not the engine that engine.json describes; compile it again")
-        how = self.about["network"]["preprocessing"]
+        # What is unknown is absent, so `get` asks.
+        how = self.about["network"].get("preprocessing")
         if how is None:
             sys.exit("the build says nothing of its preprocessing; compile it with --data")
         self.preprocessing = how
@@ -49,11 +50,11 @@ class Engine:
         """(H, W, 3) uint8 RGB → (3, H', W') float32: resize, colour order, mean and deviation."""
         how, shape = self.preprocessing, self.about["input_shape"]
         open_size = isinstance(shape[2], str)
-        size = how["resize"] if open_size else shape[2:]
+        size = how.get("resize") if open_size else shape[2:]
         if size is not None and list(image.shape[:2]) != list(size):
             resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
             image = np.asarray(resized)
-        if how["color_order"] == "BGR":
+        if how.get("color_order") == "BGR":
             image = image[:, :, ::-1]
         mean = np.array(how["mean"], np.float32)
         deviation = np.array(how["standard_deviation"], np.float32)
@@ -105,8 +106,8 @@ RUNNERS = {"onnx": onnx_runtime, "openvino": openvino}
 
 def colors(about: dict[str, Any]) -> Array:
     """(classes, 3): the classes' own, else those of Pascal VOC."""
-    info = about["network"]["class_info"]
-    if info and info["colors"]:
+    info = about["network"].get("class_info") or {}
+    if info.get("colors"):
         return np.array(info["colors"], np.uint8)
     indices = np.arange(about["network"]["classes"])
     bits = [[(indices >> (3 * (7 - b) + c) & 1) << b for b in range(8)] for c in range(3)]
@@ -127,7 +128,7 @@ def main() -> None:
     engine = Engine(sys.argv[1])
     image = np.asarray(Image.open(sys.argv[2]).convert("RGB"))
     answer = engine(image).argmax(0)
-    info = engine.about["network"]["class_info"]
+    info = engine.about["network"].get("class_info")
     names = info["names"] if info else [str(i) for i in range(engine.about["network"]["classes"])]
     if answer.ndim == 0:
         print(names[int(answer)])

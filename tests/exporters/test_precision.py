@@ -8,16 +8,23 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from compiler.interpreter import Interpreter
 from compiler.lower import lower
 from compiler.ops import Conv
 from compiler.places import boundaries
+from compiler.weights import read_weights_file
 from datac.documents.build_folder import SideCar
+from datac.documents.genotype import Genotype
 from datac.documents.read import read_json
-from exporters.canonical import canonical_graph
+from exporters.canonical import bound_graph, canonical_graph
 from exporters.check import check
 from exporters.export import Request, compile_build, compile_genotype
 from exporters.initialise import initialise
+from exporters.places import judge_places
 from exporters.precision import Plan, deployed, own_model, plan_for, ranges
+from exporters.rounding import ARITHMETIC
+from exporters.targets.specialise import specialise_model, write_model
+from exporters.targets.target import BuildOptions
 
 
 def by_name(report):
@@ -152,3 +159,42 @@ def test_within_the_range_nothing_is_kept(genotype, networks):
     x = np.random.default_rng(0).standard_normal((1, *network.input)).astype(np.float32)
     assert plan_for(canonical_graph(graph), "f16", [x]) == Plan("f16")
     assert plan_for(canonical_graph(graph), "bf16", [x]) == Plan("bf16")
+
+
+def test_what_stays_float32_is_judged_by_float32s_rounding(far):
+    """Three parts in ten thousand: nothing in float16, a thousand times too much in float32."""
+    graph, x = far
+    place = "cell0/preprocess0"
+    kept = tuple(node.name for node in graph.nodes() if node.name.startswith(place))
+    value = next(name for name in boundaries(graph) if name.startswith(place))
+    ratios = {}
+    for keep in ((), kept):
+        half = deployed(graph, Plan("f16", keep))
+        seen = {"input": x} | Interpreter(half).run({"input": x}, wanted=boundaries(half))
+        off = seen | {value: seen[value] * (1 + 3e-4)}
+        errors = {e.value: e.ratio for e in judge_places(half, off, ARITHMETIC["f16"])}
+        ratios[keep] = errors[value]
+    assert ratios[()] < 1.5
+    assert ratios[kept] > 100
+
+
+def test_an_engine_that_keeps_other_nodes_is_not_the_builds(
+    half, tmp_path, update_manifest, genotype, networks
+):
+    """Rewritten with its side-car, so that every digest agrees and it is what its plan makes."""
+    build = shutil.copytree(half[0], tmp_path / "build")
+    name, car = "engines/onnx-f16/model.onnx", build / "engines/onnx-f16/engine.json"
+    weights = read_weights_file(build / "weights.safetensors")
+    graph = canonical_graph(bound_graph(genotype, networks.segmentation, weights, "w"))
+    plan = Plan("f16", ("cell0/node2/sum",))
+    complete = read_json(build / "genotype.json", Genotype)
+    model = own_model(graph, plan, complete, networks.segmentation)
+    options = BuildOptions((1, *networks.segmentation.input), precision="f16")
+    write_model(specialise_model(model, options, "model.onnx"), build / name)
+    digest = hashlib.sha256((build / name).read_bytes()).hexdigest()
+    changed = {"engine_sha256": digest, "float32_nodes": plan.float32}
+    car.write_text(read_json(car, SideCar).model_copy(update=changed).to_json())
+    update_manifest(build, name, "engines/onnx-f16/engine.json")
+    found = by_name(check(build, threads=1))["onnx-f16"]
+    assert (found.status, found.verdict) == ("failed", "fail")
+    assert found.reason.startswith("cell0/node2/sum is kept in float32")

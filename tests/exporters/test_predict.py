@@ -144,6 +144,23 @@ def test_the_file_loads_no_engine_that_was_swapped(street, tmp_path):
         predict(build, street / "photos", tmp_path / "out", engine="onnx-f32")
 
 
+def test_the_file_says_what_a_build_lacks(build, street):
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(build / "runtime.py"),
+            str(build / "engines/onnx-f32"),
+            str(street / "photos/a.png"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "says nothing of its preprocessing; compile it with --data" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_runtime_that_is_not_datacs_fails_the_gate(street, tmp_path, update_manifest):
     build = shutil.copytree(street / "build", tmp_path / "build")
     assert check(build, threads=1).verdict == "pass"

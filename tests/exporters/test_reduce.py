@@ -44,6 +44,19 @@ def test_what_is_wrong_is_found_and_shown_by_itself(build, tmp_path, wrong_convo
     assert "onnxruntime" in text
 
 
+def test_values_that_are_not_finite_are_wrong(build, tmp_path, monkeypatch):
+    run = CpuRunner.run
+
+    def broken(self, inputs):
+        answers = run(self, inputs)
+        return {k: v * np.float32(np.nan) if k.startswith(PATH) else v for k, v in answers.items()}
+
+    monkeypatch.setattr(CpuRunner, "run", broken)
+    found = reduce(build, tmp_path / "reduced", engine="onnx-f32", place=None, threads=1)
+    assert found.place == PATH
+    assert found.sentence.endswith("and is as wrong by itself")
+
+
 def test_a_place_that_is_named_is_right_where_it_is_right(build, tmp_path):
     out = tmp_path / "reduced"
     found = reduce(build, out, engine="onnx-f32", place="cell1/node2", threads=1)

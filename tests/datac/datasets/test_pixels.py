@@ -2,6 +2,8 @@
 
 import io
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -65,6 +67,18 @@ def test_decompression_bomb(tmp_path, monkeypatch, factor):
     path = tmp_path / "x.png"
     Image.fromarray(NOISE).save(path)
     with pytest.raises(BadInput, match=r"more than .* pixels"):
+        read_image(path)
+
+
+def test_a_header_that_declares_more_than_the_file_can_hold(tmp_path):
+    """A PNG's header: length, IHDR, width, height; the checksum is that of the damaged one."""
+    path = tmp_path / "x.png"
+    Image.fromarray(NOISE).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", 9000, 9000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"9000 x 9000 pixels declared, in a file of \d+ bytes"):
         read_image(path)
 
 

@@ -7,7 +7,7 @@ import pytest
 from datac.report.junit import junit
 from datac.report.markdown import markdown
 
-HOSTILE = "![x](http://a/b.png) | <img src=x> @someone `c` [l](m) \n# heading"
+HOSTILE = "![x](http://a/b.png) | <img src=x> @someone `c` [l](m) www.a.b & \n# heading"
 
 
 def test_every_judgement_is_a_test_case(report):
@@ -59,5 +59,23 @@ def test_text_from_a_report_makes_no_markup(report, where):
     lines = text.splitlines()
     assert not any(line.startswith("# heading") for line in lines)
     outside_code = "".join(text.split("`")[::2])
-    for mark in ("![x](", "<img", " @someone", "[l](m)"):
-        assert mark not in outside_code.replace("\\[", "").replace("\\!", "")
+    for mark in ("![x](", "<img", " @someone", "http://", "www.a", "&#60;&#"):
+        assert mark not in outside_code
+    assert "&\\#" not in text
+
+
+def test_what_could_not_be_told_is_skipped_and_not_passed(report):
+    structure = report.structure.model_copy(
+        update={"verdict": "inconclusive", "differences": ("its inner values cannot be seen",)}
+    )
+    root = ElementTree.fromstring(junit(report.model_copy(update={"structure": structure})))
+    case = root.find(".//testcase[@name='structure']/skipped")
+    assert case.get("message") == "its inner values cannot be seen"
+
+
+def test_a_coloured_message_is_still_xml(report):
+    coloured = report.targets[0].model_copy(
+        update={"verdict": "fail", "reason": "\x1b[31mbroken\x1b[0m \x00"}
+    )
+    root = ElementTree.fromstring(junit(report.model_copy(update={"targets": (coloured,)})))
+    assert root.find(".//failure").get("message") == "?[31mbroken?[0m ?"
