@@ -20,17 +20,24 @@ def place_name(node: Node) -> str:
 def boundaries(graph: Graph) -> tuple[str, ...]:
     """The values that leave their place, in the graph's order: what another or an output reads.
 
-    No casts: a runtime that computes in their type by itself has none.
+    No casts: a runtime that computes in their type by itself has none. What reads a cast reads
+    what stands before it.
     """
     names = {node.name: place_name(node) for node in graph.nodes()}
     outputs = {*graph.outputs.values()}
+
+    def readers(name: str) -> set[str]:
+        found = set()
+        for user in graph.users(name):
+            cast = isinstance(graph[user].op, Cast) and user not in outputs
+            found |= readers(user) if cast else {names[user]}
+        return found
+
     return tuple(
         node.name
         for node in graph.nodes()
         if not isinstance(node.op, Input | Cast)
-        and (
-            node.name in outputs or {names[u] for u in graph.users(node.name)} - {names[node.name]}
-        )
+        and (node.name in outputs or readers(node.name) - {names[node.name]})
     )
 
 
