@@ -16,8 +16,12 @@ QUICK = ("--repeats", "1", "--again", "1", "--seconds", "0.1", "--exporter", "to
 
 
 def run(name, *arguments, folder):
+    return started(name, *arguments, "--json", "out.json", folder=folder)
+
+
+def started(name, *arguments, folder):
     done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / name), *arguments, "--json", "out.json"],
+        [sys.executable, str(ROOT / "benchmarks" / name), *arguments],
         cwd=folder,
         env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -54,25 +58,12 @@ def test_the_gate_is_tried_on_faults_and_goes_on_where_it_was(tmp_path):
     pytest.importorskip("openvino")
     one = ("--results", "gate.jsonl", "--fault", "stale weight", "--precision", "f32", "--most")
     for _ in range(2):  # a subject of each half
-        done = gate(*one, "1", folder=tmp_path)
+        done = started("gate.py", *one, "1", folder=tmp_path)
     seen = [json.loads(line) for line in (tmp_path / "gate.jsonl").read_text().splitlines()]
     assert [o["fault"] for o in seen].count(None) == 2 * 8
     assert {o["subject"].partition("/")[0] for o in seen} == {"setting", "trying"}
     assert "| f32 | together | 1 / 1 | 0 / 8 | 1 / 1 | 1 / 1 |" in done.stdout
-    assert gate(*one, "0", folder=tmp_path).stdout == done.stdout
-
-
-def gate(*arguments, folder):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "gate.py"), *arguments],
-        cwd=folder,
-        env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done
+    assert started("gate.py", *one, "0", folder=tmp_path).stdout == done.stdout
 
 
 def test_a_search_step_is_measured_beside_the_dense_one(tmp_path):

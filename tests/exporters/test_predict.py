@@ -123,21 +123,21 @@ def test_the_file_beside_the_model_does_the_same_without_datac(street, tmp_path,
     assert ours.getpalette()[:12] == theirs.getpalette()[:12]
 
 
-def test_the_file_loads_no_engine_that_was_swapped(street, tmp_path):
-    build = shutil.copytree(street / "build", tmp_path / "build")
-    with (build / "engines/onnx-f32/model.onnx").open("ab") as file:
-        file.write(b"x")
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(build / "runtime.py"),
-            str(build / "engines/onnx-f32"),
-            str(street / "photos/a.png"),
-        ],
+def by_itself(build, photo):
+    """`runtime.py` of a build, on its ONNX engine and an image."""
+    return subprocess.run(
+        [sys.executable, str(build / "runtime.py"), str(build / "engines/onnx-f32"), str(photo)],
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_the_file_loads_no_engine_that_was_swapped(street, tmp_path):
+    build = shutil.copytree(street / "build", tmp_path / "build")
+    with (build / "engines/onnx-f32/model.onnx").open("ab") as file:
+        file.write(b"x")
+    done = by_itself(build, street / "photos/a.png")
     assert done.returncode == 1
     assert "is not the engine that engine.json describes" in done.stderr
     with pytest.raises(BadInput, match=r"is not the file that manifest\.json describes"):
@@ -145,17 +145,7 @@ def test_the_file_loads_no_engine_that_was_swapped(street, tmp_path):
 
 
 def test_the_file_says_what_a_build_lacks(build, street):
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(build / "runtime.py"),
-            str(build / "engines/onnx-f32"),
-            str(street / "photos/a.png"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = by_itself(build, street / "photos/a.png")
     assert done.returncode == 1
     assert "says nothing of its preprocessing; compile it with --data" in done.stderr
     assert "Traceback" not in done.stderr
