@@ -229,7 +229,7 @@ def judge(
         )
         for built in judged
     )
-    return _report(subject, canonical, results, task, command)
+    return report_of(subject, canonical, results, task, command)
 
 
 def _is_right(runner: Runner, subject: Subject) -> bool:
@@ -355,15 +355,17 @@ def _judged(numbers: Numbers) -> dict[str, object]:
     }
 
 
-def _report(
+def report_of(
     subject: Subject,
-    canonical: TargetResult,
+    canonical: TargetResult | None,
     results: tuple[TargetResult, ...],
     task: TaskResult,
     command: str,
 ) -> Report:
+    """All that was judged of a build, as its document."""
+    judged = results if canonical is None else (canonical, *results)
     return Report(
-        verdict=overall(subject.structure.verdict, (canonical, *results)),
+        verdict=overall(subject.structure.verdict, judged),
         name=subject.folder.resolve().name,
         genotype=subject.genotype,
         genotype_hash=subject.genotype.hash,

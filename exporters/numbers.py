@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from datac.documents.precision import Precision
 from datac.documents.report import OutputError, Verdict
 from exporters.reference import Case, Reference
 from exporters.saved import strain
-from exporters.targets.target import Arrays, Runner
+from exporters.targets.target import Array, Arrays
 
 ARITHMETIC_OF: dict[Precision, str] = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
@@ -34,8 +35,15 @@ class Numbers:
         return max(self.errors, key=strain, default=None)
 
 
+class Answering(Protocol):
+    """What is judged: an engine, or what somebody else's run of it left."""
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """All outputs by name."""
+
+
 def judge_numbers(
-    runner: Runner,
+    runner: Answering,
     reference: Reference,
     shape: tuple[int, ...] | None,
     precision: Precision = "f32",

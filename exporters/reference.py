@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from datac.errors import BadInput
 from datac.output_folder import write_beside
+from exporters.npy import UNREADABLE as NO_ARRAY
+from exporters.npy import read_npy
 
 F64 = NDArray[np.float64]
 
@@ -30,11 +32,8 @@ LARGEST_PREDICTION = 1e-3
 
 
 UNREADABLE = (
+    *NO_ARRAY,
     OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    EOFError,
     MemoryError,
     NotImplementedError,
     RuntimeError,
@@ -95,9 +94,11 @@ def load_reference(path: Path) -> Reference:
         if path.stat().st_size > LARGEST_BYTES:
             raise BadInput(f"{path} is larger than 2 GB and is no reference of a build")
         _require_plain(path)
-        # Opened here: numpy leaves a file open that it cannot read.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+        with zipfile.ZipFile(path) as file:
+            arrays = {
+                member.filename.removesuffix(".npy"): read_npy(file.read(member))
+                for member in file.infolist()
+            }
         reference = _from_arrays(arrays)
     except UNREADABLE as error:
         raise BadInput(

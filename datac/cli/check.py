@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from datac.cli.options import threads_option
+from datac.documents.precision import PRECISIONS, Precision
 from datac.errors import BadInput
 from datac.exit_codes import ExitCode
 
@@ -43,6 +44,29 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="With --saved: so many times as wide as the gate.  [default: 1]",
 )
+@click.option(
+    "--save-inputs",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the reference's inputs for Polygraphy, and judge nothing.",
+)
+@click.option(
+    "--save-outputs",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Likewise what float64 answers to them.",
+)
+@click.option(
+    "--outputs",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Judge what Polygraphy's runners answered to these inputs, in the place of engines.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="With --outputs: what the runners computed in.  [default: f32]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--markdown", is_flag=True, help="Print it as Markdown, for a pull request.")
 @click.option(
@@ -58,6 +82,8 @@ def check(
     as_json: bool,
     markdown: bool,
     junit: Path | None,
+    save_inputs: Path | None,
+    save_outputs: Path | None,
     **measured: Any,
 ) -> ExitCode:
     """Judge a build again: structure, numbers and, with data, the task. The build is not changed.
@@ -70,6 +96,8 @@ def check(
     """  # noqa: D301 - \b is click's mark for lines that it must not join
     from datac.cli.compile_steps import exit_code
 
+    if save_inputs is not None or save_outputs is not None:
+        return _save(build, save_inputs, save_outputs)
     if as_json and markdown:
         raise BadInput("--json and --markdown are two forms of one answer; choose one")
     if junit is not None:
@@ -96,6 +124,11 @@ def _of_file(build: Path | None, tolerance: float | None, **measured: Any) -> Re
         raise BadInput("name a BUILD, or a report by --saved; datac check --help tells more")
     if tolerance is not None:
         raise BadInput("--tolerance judges a saved report; give --saved REPORT with it")
+    outputs, precision = measured.pop("outputs"), measured.pop("precision")
+    if outputs is not None:
+        return _of_outputs(build, outputs, precision, **measured)
+    if precision is not None:
+        raise BadInput("--precision says what given --outputs were computed in; give them with it")
     genotype, weights = measured.pop("genotype"), measured.pop("weights")
     if genotype is not None and weights is not None:
         return _of_model(build, genotype, weights, **measured)
@@ -156,6 +189,27 @@ def _of_model(
             command=command_line(),
             progress=show,
         )
+
+
+def _save(build: Path | None, inputs: Path | None, outputs: Path | None) -> ExitCode:
+    from exporters.given_outputs import save_reference
+
+    if build is None:
+        raise BadInput("name the BUILD whose inputs are to be saved")
+    count = save_reference(build, inputs, outputs)
+    for path in (inputs, outputs):
+        if path is not None:
+            click.echo(f"wrote {count} runs to {path}")
+    return ExitCode.PASS
+
+
+def _of_outputs(build: Path, outputs: Path, precision: Precision | None, **others: Any) -> Report:
+    from datac.cli.compile_steps import command_line
+    from exporters.given_outputs import judge_outputs
+
+    if any(value is not None for value in others.values()):
+        raise BadInput("--outputs are judged as they are: no --data, --threads or --genotype")
+    return judge_outputs(build, outputs, precision or "f32", command_line())
 
 
 def _of_report(saved: Path, tolerance: float | None) -> Report:

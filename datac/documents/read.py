@@ -32,6 +32,7 @@ from datac.documents.train_result import TrainResult
 from datac.errors import BadInput
 from datac.published import NAMES, load
 
+SMALL = 2**16
 MIB = 1024 * 1024
 STANDARD_INPUT = "-"
 LONGEST_NAME = 300
@@ -110,9 +111,13 @@ def read_bytes(path: Path | str, limit_bytes: int, name: str | None = None) -> b
     except (OSError, ValueError) as error:
         raise BadInput(f"{shown}: {_reason(error)}") from error
     try:
-        _check_kind(os.fstat(handle).st_mode, path, shown)
+        state = os.fstat(handle)
+        _check_kind(state.st_mode, path, shown)
+        # Python takes memory for as much as it is told to read. A file may say that it is empty
+        # and not be (/proc), so a little is read whatever it says.
+        most = min(limit_bytes, max(state.st_size, SMALL))
         with open(handle, "rb", closefd=False) as file:
-            return _within(file.read(limit_bytes + 1), limit_bytes, shown)
+            return _within(file.read(most + 1), limit_bytes, shown)
     except OSError as error:
         raise BadInput(f"{shown}: {_reason(error)}") from error
     finally:

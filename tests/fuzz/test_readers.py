@@ -32,6 +32,7 @@ from datac.published import NAMES, load
 from exporters.canonical import canonical_graph, canonical_onnx
 from exporters.onnx_file import read_onnx
 from exporters.path_reader import read_paths
+from exporters.polygraphy_json import load_inputs, load_outputs, save_inputs, save_outputs
 from exporters.reference import Case, Reference, load_reference
 from exporters.structure import judge_structure
 
@@ -153,6 +154,17 @@ def test_references(data: st.DataObject, folder: Path) -> None:
     Reference((case,), {"logits": 1e-7}).save(folder / "sound.npz")
     content = data.draw(cut_and_spliced((folder / "sound.npz").read_bytes()))
     refuses_or_reads(lambda: load_reference(given_file(folder, "reference.npz", content)))
+
+
+@given(data=st.data())
+def test_polygraphys_json(data: st.DataObject, folder: Path) -> None:
+    save_inputs(folder / "in.json", [{"input": np.ones((1, 3), np.float32)}])
+    save_outputs(folder / "out.json", "a", [{"logits": np.ones((1, 2), np.float32)}])
+    for name, load_json in (("in.json", load_inputs), ("out.json", load_outputs)):
+        sample = (folder / name).read_bytes()
+        content = data.draw(st.one_of(cut_and_spliced(sample), other_json(sample)))
+        path = given_file(folder, f"other-{name}", content)
+        refuses_or_reads(lambda load_json=load_json, path=path: load_json(path))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
