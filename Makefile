@@ -29,11 +29,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pytorchcv
 	touch $@
 
-# Torch's threads else spin at every barrier, which on a busy machine costs more than the work.
+# Torch's threads else spin at every barrier, which on a busy machine costs more than the work, and
+# numpy's wait for one another over matrices that are small.
 # A worker for each core, at most four: each holds a gigabyte or two. A file's tests stay with one
 # worker, because they share what its fixtures searched and trained.
 test: env ## run the tests, several files at once
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: env ## check style, types, who imports whom, and the Dockerfile
 	$(BIN)/ruff check

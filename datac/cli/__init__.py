@@ -39,6 +39,8 @@ COMMANDS = {
 }
 """Every command and where it stands, in the order in which a user meets them."""
 
+TRAINS = ("search", "train")
+
 SHARED = ("search",)
 """Those that torchrun may start in several processes; each of the others would do its work anew."""
 
@@ -148,11 +150,23 @@ def _interrupt(_signal: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt("stopped from outside")
 
 
+def one_thread_for_numpy(arguments: Sequence[str]) -> None:
+    """Before numpy is imported, since it asks once.
+
+    The products of `compiler/interpreter.py` are small: threads of numpy's BLAS gain nothing on an
+    idle machine, and wait for one another on a busy one (a compile of the ImageNet net took 35 s
+    instead of 9). Training is left alone: on some processors torch computes by the same library.
+    """
+    if not any(argument in TRAINS for argument in arguments):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def main() -> NoReturn:
     """The entry point."""
     # Torch's threads else spin at every barrier; beside any other load that made a step ten times
     # slower. Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    one_thread_for_numpy(sys.argv[1:])
     # What a cancelled job or `docker stop` sends: clean up as after Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(run(sys.argv[1:]))

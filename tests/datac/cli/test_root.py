@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import click
 import pytest
 
 from datac import __version__, cli
-from datac.cli import COMMANDS, root, run
+from datac.cli import COMMANDS, one_thread_for_numpy, root, run
 from datac.errors import BadInput, PlatformMissing
 from datac.exit_codes import ExitCode
 
@@ -275,3 +276,13 @@ def test_an_output_on_a_full_disk_is_a_sentence() -> None:
         said = process.communicate()[1]
     assert said == "datac: the disk is full; free some space and run the command again\n"
     assert process.returncode == ExitCode.BAD_INPUT
+
+
+@pytest.mark.parametrize(("command", "threads"), [("show", "1"), ("check", "1"), ("train", None)])
+def test_numpy_has_one_thread_unless_something_is_trained(monkeypatch, command, threads):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "4")
+    one_thread_for_numpy([command, "--help"])
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "4"
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    one_thread_for_numpy([command, "--help"])
+    assert os.environ.get("OPENBLAS_NUM_THREADS") == threads
