@@ -26,8 +26,14 @@ After = Callable[[Node, Mapping[str, Array], tuple[Array, ...], Array], Array]
 class Interpreter:
     """Runs a graph, or some of its nodes, in one floating-point type."""
 
-    def __init__(self, graph: Graph, dtype: type[np.floating[Any]] = np.float64) -> None:
-        self.nodes = {node.name: node for node in graph.nodes()}
+    def __init__(
+        self,
+        graph: Graph,
+        dtype: type[np.floating[Any]] = np.float64,
+        nodes: Collection[str] | None = None,
+    ) -> None:
+        """`nodes`: the only ones that will be run; None for all."""
+        self.nodes = {n.name: n for n in graph.nodes() if nodes is None or n.name in nodes}
         self.outputs = dict(graph.outputs)
         self._dtype = dtype
         self._weights = {

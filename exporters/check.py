@@ -70,7 +70,8 @@ Progress = Callable[[str, float], None]
 class Subject:
     """A build as the gate sees it: its documents, and what they make when it is made anew.
 
-    graph: with batch norms folded. expected: the canonical ONNX. source: `model.py`.
+    graph: with batch norms folded; unfolded: without. expected: the canonical ONNX.
+    source: `model.py`.
     """
 
     folder: Path
@@ -82,6 +83,7 @@ class Subject:
     multiply_adds: int
     structure: StructureResult
     graph: Graph
+    unfolded: Graph
     expected: onnx.ModelProto
     source: str
     _references: dict[Plan, Reference] = field(default_factory=dict, repr=False, compare=False)
@@ -164,6 +166,7 @@ def open_subject(folder: Path, manifest: Manifest) -> Subject:
         cost.multiply_adds,
         structure,
         canonical,
+        graph,
         expected,
         source,
     )
@@ -303,7 +306,7 @@ def _judge_places(built: Built, subject: Subject) -> Built:
     if built.result.target not in ONNX_FILES or not cases:
         return built
     try:
-        places = judge_check_build(built, subject.deployed(built.plan), cases[0])
+        places = judge_check_build(built, subject.deployed(built.plan), cases[0], subject.unfolded)
     except TargetFailed as error:
         # Exposing may ask for what the target cannot do; the outputs are judged all the same.
         unknown = PlacesResult(judged=0, tolerated=TOLERATED, reason=str(error))

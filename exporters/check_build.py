@@ -18,6 +18,7 @@ from compiler.lower import INPUT
 from compiler.places import boundaries
 from datac.documents.report import PlaceResult, PlacesResult
 from exporters.engines import Built
+from exporters.likely import likely_kind
 from exporters.onnx_file import read_onnx
 from exporters.places import TOLERATED, PlaceError, Seen, judge_places, unseen
 from exporters.reference import Case
@@ -51,13 +52,24 @@ def expose(model: onnx.ModelProto, values: Iterable[str]) -> onnx.ModelProto:
     return copy
 
 
-def judge_check_build(built: Built, graph: Graph, case: Case) -> PlacesResult:
+def judge_check_build(
+    built: Built, graph: Graph, case: Case, unfolded: Graph | None = None
+) -> PlacesResult:
     """Run the check build of an engine that is an ONNX file, and judge what is seen in it.
 
-    graph: as deployed. Raises TargetFailed where the target refuses the check build.
+    graph: as deployed. unfolded: the network's, to tell what the first fault looks like.
+    Raises TargetFailed where the target refuses the check build.
     """
     seen = look_inside(built, graph, case)
-    return places_result(graph, seen, ARITHMETIC[built.plan.precision])
+    arithmetic = ARITHMETIC[built.plan.precision]
+    result = places_result(graph, seen, arithmetic)
+    if not result.wrong or unfolded is None:
+        return result
+    errors = judge_places(graph, seen, arithmetic)
+    first = next(error for error in errors if error.ratio > TOLERATED)
+    kind = likely_kind(unfolded, built.plan, first, seen)
+    named = result.wrong[0].model_copy(update={"kind": kind})
+    return result.model_copy(update={"wrong": (named, *result.wrong[1:])})
 
 
 def look_inside(built: Built, graph: Graph, case: Case) -> Seen:
@@ -116,9 +128,10 @@ def why_wrong(places: PlacesResult) -> str | None:
     )
     if first.rms is None:
         return f"{first.place} has values that are not finite, or another shape{others}"
+    looks = f'; it looks like "{first.kind}"' if first.kind else ""
     return (
         f"{first.place} is off by {first.rms:.3g} (RMS) from what it makes of its own inputs; "
-        f"its arithmetic explains {first.predicted:.3g}{others}"
+        f"its arithmetic explains {first.predicted:.3g}{looks}{others}"
     )
 
 

@@ -38,6 +38,9 @@ class PlaceResult(Document):
         default=None, description="absent where it is not finite, or of another shape"
     )
     predicted: float
+    kind: str | None = Field(
+        default=None, description="the fault that would give just these values, where one would"
+    )
 
 
 class PlacesResult(Document):
