@@ -43,10 +43,6 @@ class Interpreter:
             for name, node in self.nodes.items()
         }
 
-    def weights(self, name: str) -> Mapping[str, Array]:
-        """Those of a node by their suffix, in the type of the run."""
-        return self._weights[name]
-
     def run(
         self,
         inputs: Mapping[str, NDArray[np.generic]],

@@ -210,10 +210,7 @@ def judge(
             eager = _eager_torch(subject, runners, threads, open_runners)
             reference = next(iter(eager), None)
             predicted: dict[str, float] = {}
-            if (
-                reference
-                and judge_numbers(eager[reference], subject.reference, None).verdict == "pass"
-            ):
+            if reference and _is_right(eager[reference], subject):
                 predicted = {
                     built.name: subject.reference_for(built.plan).predicted_error[OUTPUT]
                     for built in judged

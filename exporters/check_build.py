@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import onnx
@@ -62,11 +62,11 @@ def judge_check_build(
     """
     seen = look_inside(built, graph, case)
     arithmetic = ARITHMETIC[built.plan.precision]
-    result = places_result(graph, seen, arithmetic)
-    if not result.wrong or unfolded is None:
-        return result
     errors = judge_places(graph, seen, arithmetic)
-    first = next(error for error in errors if error.ratio > TOLERATED)
+    result = _result(graph, seen, errors)
+    first = next((error for error in errors if error.ratio > TOLERATED), None)
+    if first is None or unfolded is None:
+        return result
     kind = likely_kind(unfolded, built.plan, first, seen)
     named = result.wrong[0].model_copy(update={"kind": kind})
     return result.model_copy(update={"wrong": (named, *result.wrong[1:])})
@@ -96,7 +96,10 @@ def run_model(built: Built, model: onnx.ModelProto, inputs: Arrays) -> dict[str,
 
 def places_result(graph: Graph, seen: Seen, arithmetic: Arithmetic) -> PlacesResult:
     """What is seen of an engine, judged and put into the report's words."""
-    errors = judge_places(graph, seen, arithmetic)
+    return _result(graph, seen, judge_places(graph, seen, arithmetic))
+
+
+def _result(graph: Graph, seen: Seen, errors: Sequence[PlaceError]) -> PlacesResult:
     wrong = [error for error in errors if error.ratio > TOLERATED]
     worst = max(errors, key=lambda error: error.ratio, default=None)
     return PlacesResult(

@@ -154,8 +154,8 @@ def one_thread_for_numpy(arguments: Sequence[str]) -> None:
     """Before numpy is imported, since it asks once.
 
     The products of `compiler/interpreter.py` are small: threads of numpy's BLAS gain nothing on an
-    idle machine, and wait for one another on a busy one (a compile of the ImageNet net took 35 s
-    instead of 9). Training is left alone: on some processors torch computes by the same library.
+    idle machine, and wait for one another on a busy one. Training is left alone: on some
+    processors torch computes by the same library.
     """
     if not any(argument in TRAINS for argument in arguments):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

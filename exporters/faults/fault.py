@@ -35,14 +35,12 @@ Damage = Callable[[Site], Graph | None]
 class Fault:
     """One kind of fault.
 
-    family: weights, attributes, wiring, numerics or input. place: names the place that is wrong,
-    from the site. precisions: where it is a fault at all: float16 weights are none in a float16
-    engine.
+    family: weights, attributes, wiring, numerics or input. precisions: where it is a fault at all:
+    float16 weights are none in a float16 engine.
     """
 
     family: str
     damage: Damage
-    place: Callable[[Site], str] = lambda site: place_name(site.node)
     precisions: tuple[str, ...] = ("f32", "tf32", "bf16", "f16")
 
 
@@ -66,7 +64,7 @@ def inject(
         site = Site(graph, nodes[index], values, draw)
         damaged = fault.damage(site)
         if damaged is not None:
-            return Damaged(damaged, fault.place(site))
+            return Damaged(damaged, place_name(site.node))
     return None
 
 

@@ -23,6 +23,7 @@ from compiler.precision import rounded
 from datac.documents.precision import PRECISIONS, Precision
 from exporters.canonical import canonical_graph
 from exporters.check_build import expose
+from exporters.faults.fault import rebuilt
 from exporters.onnx_writer import write_onnx
 from exporters.precision import Plan
 from exporters.precision import deployed as deployed_by
@@ -152,14 +153,9 @@ def _by_node(graph: Graph, labels: Mapping[str, str], answers: Values) -> Values
 
 def _reordered(graph: Graph) -> Graph:
     """The sums of the nodes from right to left."""
-    result = Graph()
-    for node in graph.nodes():
-        operands = node.operands[::-1] if isinstance(node.op, Sum) else node.operands
-        result.add(node.name, node.op, *operands, origin=node.origin)
-    for key, name in graph.outputs.items():
-        result.set_output(key, name)
-    result.weights = graph.weights
-    return result
+    return rebuilt(
+        graph, {n.name: n.operands[::-1] for n in graph.nodes() if isinstance(n.op, Sum)}
+    )
 
 
 # ---- OpenVINO ---------------------------------------------------------------------------------

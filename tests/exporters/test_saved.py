@@ -52,6 +52,17 @@ def test_a_place_may_fail_alone(report):
     assert judge_saved(other, 2.0).targets[0].verdict == "pass"
 
 
+def test_a_place_whose_kind_is_known_is_one_place(report):
+    """It is the worst as well, which says nothing of its kind."""
+    places = places_of(report, rms=2e-6, predicted=1e-6)
+    named = places.wrong[0].model_copy(update={"kind": "path doubled"})
+    other = onnx_of(report, places=places.model_copy(update={"wrong": (named,)}))
+    assert judge_saved(other) == other
+    again = judge_saved(other, 1.1).targets[0]
+    assert again.places.count_wrong == 1
+    assert again.reason.endswith('it looks like "path doubled"')
+
+
 def off(report):
     """Beyond its tolerance by half as well, which a gate twice as wide lets through."""
     onnx = next(result for result in report.targets if result.target == "onnx")
