@@ -66,11 +66,9 @@ def _widened(error: OutputError, width: float) -> OutputError:
 def _places(places: PlacesResult, width: float) -> PlacesResult:
     tolerated = places.tolerated * width
     seen = places.wrong
+    # By its place, since the wrong one may know its kind as well.
     if places.worst is not None and places.worst.place not in {p.place for p in seen}:
-        seen = (
-            *seen,
-            places.worst,
-        )  # by its place: the first of the wrong ones knows its kind, too
+        seen = (*seen, places.worst)
     wrong = tuple(p for p in seen if p.rms is None or p.rms > tolerated * p.predicted)
     count = places.count_wrong if len(wrong) == len(places.wrong) else len(wrong)
     return places.model_copy(update={"tolerated": tolerated, "wrong": wrong, "count_wrong": count})
