@@ -3,7 +3,8 @@
     python benchmarks/gate.py --results docs/results/gate.jsonl
     python benchmarks/gate.py --results docs/results/gate.jsonl --summary
 
-Published cells in two kinds of network, with random weights and with paths that are nearly dead.
+Published cells in two kinds of network, with random weights, with paths that are nearly dead, and
+trained on the embedded data sets, from which a third of the paths is made nearly dead as well.
 Faults are injected one at a time (`exporters/faults`), and healthy networks are run in every way
 that this machine can. The constants of the judges are set on one half of the cells and seeds, and
 all that is printed is of the other half. Subjects that the results hold are not run again.
@@ -14,7 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,15 +32,21 @@ import numpy as np
 from compiler.graph import Graph
 from compiler.lower import lower
 from compiler.ops import BatchNorm, Sum
+from compiler.weights import read_weights_file
+from datac.datasets import open_dataset
+from datac.documents.genotype import Genotype
 from datac.documents.network import DEFAULTS, Network
+from datac.documents.read import read_json
 from datac.output_folder import write_beside
 from datac.published import load
+from exporters.canonical import bound_graph
 from exporters.faults import FAULTS
 from exporters.faults.judges import OURS, Constants, changes, constants_of, opinions, scores
 from exporters.faults.observe import Observation, Subject
 from exporters.faults.runtimes import MAIN
 from exporters.faults.trial import try_gate
 from exporters.initialise import initialise
+from exporters.task import labelled_inputs
 
 SETTING = ("data-m7", "darts-v2", "gdas-v1", "nasnet-a")
 TRYING = ("data-m4", "pc-darts", "snas-mild", "amoebanet-a")
@@ -51,7 +60,21 @@ NETWORKS: dict[str, dict[str, object]] = {
         "head_channels": 16,
     },
 }
-WEIGHTS = ("random", "nearly dead")
+WEIGHTS = ("random", "nearly dead", "trained")
+TRAINING: dict[str, list[str]] = {
+    "cifar": ["--data", "shapes-classification", "--network", "cifar", "--epochs", "12"],
+    "segmentation": [
+        "--data",
+        "shapes",
+        "--network",
+        "segmentation",
+        "--crop",
+        "64x64",
+        "--epochs",
+        "12",
+    ],
+}
+"""What `datac train` is told, besides the sizes of the network."""
 GAINS = (1e-2, 1e-3, 1e-5)
 SAMPLES = 2
 
@@ -83,7 +106,9 @@ def plans(seeds: int) -> list[Plan]:
 
 
 def subject_of(plan: Plan) -> Subject:
-    """Weights drawn from the seed, scales and shifts of the batch norms too."""
+    """Weights drawn from the seed, scales and shifts of the batch norms too; or trained ones."""
+    if plan.weights == "trained":
+        return _trained(plan)
     sizes = {**dict(DEFAULTS[plan.network]), **NETWORKS[plan.network]}
     network, genotype = Network.model_validate(sizes), load(plan.cell)
     graph = lower(genotype, network)
@@ -94,6 +119,28 @@ def subject_of(plan: Plan) -> Subject:
         _weaken_paths(graph, draw)
     x = draw.standard_normal((SAMPLES, *network.input)).astype(np.float32)
     return Subject(str(plan), genotype, network, graph, x)
+
+
+def _trained(plan: Plan) -> Subject:
+    """Real samples go in. Nearly dead paths, too: no training of a minute leaves any."""
+    sizes = NETWORKS[plan.network]
+    options = [f"--channels={sizes['channels']}", f"--cells={sizes['cells']}"]
+    if "head_channels" in sizes:
+        options.append(f"--head-channels={sizes['head_channels']}")
+    with tempfile.TemporaryDirectory(prefix="datac-gate-") as folder:
+        child = Path(folder) / "child"
+        command = [sys.executable, "-m", "datac", "train", plan.cell, *TRAINING[plan.network]]
+        command += [*options, f"--seed={plan.seed}", f"--out={child}"]
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+        genotype = read_json(child / "genotype.json", Genotype)
+        weights = read_weights_file(child / "weights.safetensors")
+    assert genotype.network is not None
+    graph = bound_graph(genotype, genotype.network, weights, "the child")
+    _weaken_paths(graph, np.random.default_rng(plan.seed))
+    dataset = open_dataset(TRAINING[plan.network][1])
+    samples = labelled_inputs(dataset, genotype.network, "val", SAMPLES)
+    x = np.concatenate([samples.input(sample) for sample in samples.samples])
+    return Subject(str(plan), genotype, genotype.network, graph, x)
 
 
 def _vary_norms(graph: Graph, draw: np.random.Generator) -> None:
@@ -212,11 +259,16 @@ def main() -> None:
     parser.add_argument("--fault", action="append", choices=[*FAULTS], help="these alone")
     parser.add_argument("--precision", action="append", choices=[*MAIN], help="these alone")
     parser.add_argument("--most", type=int, help="subjects at most")
+    parser.add_argument("--weights", action="append", choices=WEIGHTS, help="these alone")
     options = parser.parse_args()
     observations = read(options.results)
     if not options.summary:
         done, begin = {o.subject for o in observations}, time.monotonic()
-        left = [plan for plan in plans(options.seeds) if str(plan) not in done][: options.most]
+        left = [
+            plan
+            for plan in plans(options.seeds)
+            if str(plan) not in done and plan.weights in (options.weights or WEIGHTS)
+        ][: options.most]
         for index, plan in enumerate(left, start=1):
             observations += try_gate(
                 subject_of(plan),

@@ -35,6 +35,7 @@ class Interpreter:
         """`nodes`: the only ones that will be run; None for all."""
         self.nodes = {n.name: n for n in graph.nodes() if nodes is None or n.name in nodes}
         self.outputs = dict(graph.outputs)
+        self._place = {name: place for place, name in enumerate(self.nodes)}
         self._dtype = dtype
         self._weights = {
             name: {
@@ -59,12 +60,11 @@ class Interpreter:
         """
         values = {name: value.astype(self._dtype) for name, value in inputs.items()}
         keep = {*(wanted or self.outputs.values())}
+        left = self.nodes if names is None else sorted(names, key=self._place.__getitem__)
         order = [
-            node
-            for name, node in self.nodes.items()
-            if name not in values
-            and not isinstance(node.op, Input)
-            and (names is None or name in names)
+            self.nodes[name]
+            for name in left
+            if name not in values and not isinstance(self.nodes[name].op, Input)
         ]
         last_use = {operand: node.name for node in order for operand in node.operands}
         for node in order:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from compiler.graph import Graph, Node
-from compiler.ops import Cast, Input
+from compiler.ops import Cast, Input, Quantize
 
 
 def place_name(node: Node) -> str:
@@ -19,6 +19,8 @@ def place_name(node: Node) -> str:
 
 def boundaries(graph: Graph) -> tuple[str, ...]:
     """The values that leave their place, in the graph's order: what another or an output reads.
+
+    And every value that is rounded to int8, which ends what a runtime can fuse.
 
     No casts: a runtime that computes in their type by itself has none. What reads a cast reads
     what stands before it.
@@ -37,7 +39,11 @@ def boundaries(graph: Graph) -> tuple[str, ...]:
         node.name
         for node in graph.nodes()
         if not isinstance(node.op, Input | Cast)
-        and (node.name in outputs or readers(node.name) - {names[node.name]})
+        and (
+            isinstance(node.op, Quantize)
+            or node.name in outputs
+            or readers(node.name) - {names[node.name]}
+        )
     )
 
 

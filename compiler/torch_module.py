@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from compiler.graph import Graph, Weights
-from compiler.ops import Input, Op
+from compiler.ops import Input, Op, QuantizedConv
 from compiler.weights import check_weights
 
 After = Callable[[str, Sequence[Tensor], Tensor], Tensor]
@@ -45,6 +46,23 @@ class DropPathModule(nn.Module):
         shape = (x.shape[0], *[1] * (x.dim() - 1))
         keep = torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(1 - self.rate)
         return x * keep / (1 - self.rate)
+
+
+class QuantizedConvModule(nn.Module):
+    """(N, in_channels, H, W) → (N, out_channels, H', W'); the weights are buffers."""
+
+    def __init__(self, op: QuantizedConv) -> None:
+        super().__init__()
+        self._op = op
+        for name, spec in op.weights().items():
+            self.register_buffer(name, torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """In the type of x."""
+        op, held = self._op, {name: buffer.to(x.dtype) for name, buffer in self.named_buffers()}
+        weight = held["weight"] * held["weight_scale"].reshape(-1, 1, 1, 1)
+        bias = held["bias"] * held.get("bias_scale", 1) if op.bias else None
+        return functional.conv2d(x, weight, bias, op.stride, op.padding, op.dilation, op.groups)
 
 
 @dataclass(frozen=True)

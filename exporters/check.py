@@ -4,59 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import onnx
-
-from compiler.graph import Graph
-from compiler.lower import INPUT, OUTPUT
-from compiler.model_file import print_model
-from compiler.weights import read_weights_file
-from datac import __version__
+from compiler.lower import INPUT
 from datac.documents.build_folder import (
-    GENOTYPE,
     MODEL,
-    REFERENCE,
-    RUNTIME,
-    SOURCE,
     WEIGHTS,
-    Manifest,
 )
-from datac.documents.genotype import Genotype
-from datac.documents.network import Network
 from datac.documents.report import (
     Latency,
     Metric,
     PlacesResult,
     Report,
-    StructureResult,
     TargetResult,
 )
 from datac.errors import BadInput, PlatformMissing
 from exporters.build_folder import (
-    read_build_genotype,
     read_manifest,
-    require_intact,
     sha256,
 )
-from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
 from exporters.check_build import judge_check_build, why_unseen, why_wrong
+from exporters.control import MAX_DROP, compare_with_controls
 from exporters.disagreement import why_clear
 from exporters.engine_files import ONNX_FILES, engine_difference
 from exporters.engines import Built, open_engines
 from exporters.environment import environment
-from exporters.float64 import predict_errors
 from exporters.measure import measure
 from exporters.numbers import Numbers, judge_numbers
-from exporters.onnx_file import read_onnx
 from exporters.places import TOLERATED
-from exporters.precision import Plan, deployed, own_model, plan_for
-from exporters.reference import Reference, load_reference
-from exporters.rounding import ARITHMETIC
 from exporters.saved import overall
-from exporters.standalone import runtime_source
-from exporters.structure import judge_structure
+from exporters.subject import Subject, open_subject
 from exporters.targets import resolve
 from exporters.targets.target import BuildOptions, Engine, Runner, TargetFailed
 from exporters.task import LabelledInputs, TaskResult, evaluate_runners
@@ -66,116 +43,11 @@ TORCH_ENGINE = "torch-f32"
 Progress = Callable[[str, float], None]
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A build as the gate sees it: its documents, and what they make when it is made anew.
-
-    graph: with batch norms folded; unfolded: without. expected: the canonical ONNX.
-    source: `model.py`.
-    """
-
-    folder: Path
-    genotype: Genotype
-    network: Network
-    weights: str
-    reference: Reference
-    parameters: int
-    multiply_adds: int
-    structure: StructureResult
-    graph: Graph
-    unfolded: Graph
-    expected: onnx.ModelProto
-    source: str
-    _references: dict[Plan, Reference] = field(default_factory=dict, repr=False, compare=False)
-
-    def deployed(self, plan: Plan) -> Graph:
-        """The graph as an engine of that plan computes it."""
-        return deployed(self.graph, plan)
-
-    def reference_for(self, plan: Plan) -> Reference:
-        """The reference with the errors that an engine of that plan may make."""
-        if plan.precision == "f32":
-            return self.reference
-        if plan not in self._references:
-            arithmetic = ARITHMETIC[plan.precision]
-            errors = predict_errors(self.deployed(plan), self.reference.cases, arithmetic)
-            self._references[plan] = replace(self.reference, predicted_error=errors)
-        return self._references[plan]
-
-    def other_plan(self, built: Built) -> str | None:
-        """One sentence where an engine keeps other nodes in float32 than the ranges ask for.
-
-        ONNX Runtime on a CPU would hide what overflows for the lack of one.
-        """
-        if not resolve(built.result.target).typed:
-            return None
-        inputs = [case.input for case in self.reference.cases]
-        wanted = plan_for(self.graph, built.plan.precision, inputs)
-        differ = {*wanted.float32} ^ {*built.plan.float32}
-        if not differ:
-            return None
-        first = next(node.name for node in self.graph.nodes() if node.name in differ)
-        asked = "is to stay float32" if first in wanted.float32 else "is kept in float32"
-        return f"{first} {asked}, which its side-car does not agree with; compile it again"
-
-    def model_for(self, built: Built) -> onnx.ModelProto:
-        """What the engine's own ONNX must be, batch, height and width left open."""
-        if built.plan.precision == "f32" or not resolve(built.result.target).typed:
-            return self.expected
-        return own_model(self.graph, built.plan, self.genotype, self.network)
-
-    @property
-    def input_shape(self) -> tuple[int, int, int, int]:
-        """What engines are specialised to."""
-        return (1, *self.network.input)
-
-
-def open_subject(folder: Path, manifest: Manifest) -> Subject:
-    """Read a build and judge its structure; BadInput where what it was made from is not intact.
-
-    `model.onnx` itself may differ from the manifest: then the judge says where.
-    """
-    require_intact(folder, manifest, (GENOTYPE, WEIGHTS, REFERENCE))
-    if not (folder / SOURCE).is_file():
-        raise BadInput(f"{folder / SOURCE} is missing; compile again")
-    genotype, network = read_build_genotype(folder, manifest)
-    weights = read_weights_file(folder / WEIGHTS)
-    graph = bound_graph(genotype, network, weights, WEIGHTS)
-    canonical = canonical_graph(graph)
-    expected = canonical_onnx(canonical, genotype, network)
-    structure = judge_structure(read_onnx(folder / MODEL), expected, genotype, network)
-    source = print_model(graph, genotype, network)
-    for name, content in ((SOURCE, source.encode()), (RUNTIME, runtime_source())):
-        path = folder / name
-        if name == RUNTIME and (not path.exists() or manifest.datac_version != __version__):
-            continue  # that of another datac may be another file; nothing here runs it
-        if path.read_bytes() != content:
-            what = " for this genotype" if name == SOURCE else ""
-            sentence = f"{name}: not what datac writes{what}"
-            structure = structure.model_copy(
-                update={"verdict": "fail", "differences": (*structure.differences, sentence)}
-            )
-    cost = graph.cost()
-    return Subject(
-        folder,
-        genotype,
-        network,
-        manifest.weights,
-        load_reference(folder / REFERENCE),
-        cost.parameters,
-        cost.multiply_adds,
-        structure,
-        canonical,
-        graph,
-        expected,
-        source,
-    )
-
-
 def check(
     folder: Path,
     data: LabelledInputs | None = None,
     *,
+    max_drop: float = MAX_DROP,
     threads: int | None = None,
     command: str = "",
     progress: Progress | None = None,
@@ -188,7 +60,15 @@ def check(
     subject = open_subject(folder, manifest)
     options = BuildOptions(subject.input_shape, threads=threads)
     engines = open_engines(folder, manifest, options)
-    return judge(subject, engines, data, command=command, threads=threads, progress=progress)
+    return judge(
+        subject,
+        engines,
+        data,
+        command=command,
+        max_drop=max_drop,
+        threads=threads,
+        progress=progress,
+    )
 
 
 def judge(
@@ -198,10 +78,14 @@ def judge(
     *,
     command: str,
     bench_seconds: float = 0.0,
+    max_drop: float = MAX_DROP,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Numbers, task and (with `bench_seconds`) latency of the engines, and the whole report."""
+    """Numbers, task and (with `bench_seconds`) latency of the engines, and the whole report.
+
+    max_drop: of the metric, against the control of an engine below float32.
+    """
     canonical = judge_canonical(subject, threads)
     with ExitStack() as open_runners:
         judged, runners = _load_and_judge(subject, engines, open_runners)
@@ -212,7 +96,7 @@ def judge(
             predicted: dict[str, float] = {}
             if reference and _is_right(eager[reference], subject):
                 predicted = {
-                    built.name: subject.reference_for(built.plan).predicted_error[OUTPUT]
+                    built.name: subject.decision_error(built.plan)
                     for built in judged
                     if built.name in runners
                 }
@@ -229,6 +113,7 @@ def judge(
         )
         for built in judged
     )
+    results = compare_with_controls(results, max_drop)
     return report_of(subject, canonical, results, task, command)
 
 
@@ -293,7 +178,8 @@ def _load_and_judge(
             judged.append(built.with_result(status=status, verdict=verdict, reason=str(error)))
             continue
         runners[built.name] = runner
-        judged.append(_judge_places(built.with_result(**_judged(numbers)), subject))
+        placed = _judge_places(built.with_result(**_judged(numbers)), subject)
+        judged.append(_judge_plan(placed, subject))
     return judged, runners
 
 
@@ -312,6 +198,15 @@ def _judge_places(built: Built, subject: Subject) -> Built:
     if wrong is not None:
         return built.with_result(verdict="fail", reason=_also(built, wrong))
     return built if lost is None else _failed(built, lost)
+
+
+def _judge_plan(built: Built, subject: Subject) -> Built:
+    """Of an engine in int8: whether its ranges fit what the reference reaches."""
+    if built.plan.precision != "int8":
+        return built
+    found = subject.distance(built.plan)
+    clipped = None if found is None else found.why_clipped()
+    return built if clipped is None else _failed(built, clipped)
 
 
 def _failed(built: Built, defect: str) -> Built:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -18,6 +18,7 @@ from compiler.lower import INPUT
 from compiler.places import boundaries
 from datac.documents.report import PlaceResult, PlacesResult
 from exporters.engines import Built
+from exporters.expose import expose
 from exporters.likely import likely_kind
 from exporters.onnx_file import read_onnx
 from exporters.places import TOLERATED, PlaceError, Seen, judge_places, unseen
@@ -28,28 +29,6 @@ from exporters.targets.specialise import write_model
 from exporters.targets.target import Array, Arrays
 
 MOST_WRONG = 20
-
-LABEL = "datac.check_build"
-"""Metadata that says so in the file."""
-
-
-def expose(model: onnx.ModelProto, values: Iterable[str]) -> onnx.ModelProto:
-    """A copy whose further outputs are those of `values` that it has; their types are inferred."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    made = {name for node in copy.graph.node for name in node.output}
-    known = {output.name for output in copy.graph.output}
-    wanted = [name for name in dict.fromkeys(values) if name in made and name not in known]
-    del copy.graph.value_info[:]
-    inferred = onnx.shape_inference.infer_shapes(copy)
-    types = {info.name: info for info in inferred.graph.value_info}
-    for name in wanted:
-        copy.graph.output.append(types.get(name) or onnx.ValueInfoProto(name=name))
-    onnx.helper.set_model_props(
-        copy,
-        {p.key: p.value for p in model.metadata_props} | {LABEL: "values exposed; not for use"},
-    )
-    return copy
 
 
 def judge_check_build(
@@ -65,7 +44,7 @@ def judge_check_build(
     errors = judge_places(graph, seen, arithmetic)
     result = _result(graph, seen, errors)
     first = next((error for error in errors if error.ratio > TOLERATED), None)
-    if first is None or unfolded is None:
+    if first is None or unfolded is None or built.plan.precision == "int8":
         return result
     kind = likely_kind(unfolded, built.plan, first, seen)
     named = result.wrong[0].model_copy(update={"kind": kind})

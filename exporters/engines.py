@@ -21,7 +21,10 @@ from datac.documents.precision import Precision
 from datac.documents.report import TargetResult
 from datac.output_folder import write_beside
 from exporters.build_folder import engine_folders, read_side_car, sha256
+from exporters.canonical import canonical_onnx
+from exporters.kept import kept_convolutions
 from exporters.precision import Plan, own_model, plan_for
+from exporters.quantisation import Calibration, quantise
 from exporters.targets import resolve
 from exporters.targets.specialise import write_model
 from exporters.targets.target import (
@@ -54,7 +57,7 @@ class Built:
     def plan(self) -> Plan:
         """What its own model was made by."""
         assert self.options is not None
-        return Plan(self.options.precision, self.result.float32_nodes)
+        return Plan(self.options.precision, self.result.float32_nodes, self.result.quantisation)
 
     @property
     def runs(self) -> bool:
@@ -88,11 +91,26 @@ class Source:
     network: Network
     graph: Graph
     inputs: tuple[NDArray[np.float32], ...]
+    calibration: Calibration | None = None
+
+    def plan(self, target: Target, options: BuildOptions) -> Plan:
+        """What an engine of that precision is made by: ranges scanned, or calibrated."""
+        if options.precision not in target.typed:
+            return Plan(options.precision)
+        if options.precision != "int8":
+            return plan_for(self.graph, options.precision, self.inputs)
+        assert target.int8 is not None
+        assert self.calibration is not None
+        model = canonical_onnx(self.graph, self.genotype, self.network)
+        kept = kept_convolutions(self.graph, self.network, self.calibration.kept)
+        calibration = replace(self.calibration, kept=kept)
+        found = quantise(self.graph, model, target.int8, calibration, options.progress)
+        return Plan("int8", quantisation=found)
 
     @contextmanager
     def model(self, target: Target, plan: Plan) -> Iterator[Path]:
         """The ONNX that the target starts from: the canonical one, or one in the plan's types."""
-        if plan.precision == "f32" or not target.typed:
+        if plan.precision not in target.typed:
             yield self.folder / MODEL
             return
         with tempfile.TemporaryDirectory(prefix="datac-engine-") as folder:
@@ -113,12 +131,10 @@ def build_engine(name: str, source: Source, options: BuildOptions) -> Built:
     missing = missing_for(target, options)
     if missing is not None:
         return Built(result.model_copy(update={"reason": str(missing)}), place)
-    plan = Plan(options.precision)
-    if target.typed:
-        plan = plan_for(source.graph, options.precision, source.inputs)
     place.mkdir(parents=True)
     begin = time.perf_counter()
     try:
+        plan = source.plan(target, options)
         with source.model(target, plan) as model:
             engine = target.build(model, options, place)
     except TargetFailed as error:
@@ -128,7 +144,7 @@ def build_engine(name: str, source: Source, options: BuildOptions) -> Built:
     seconds = time.perf_counter() - begin
     _write_side_car(source, place, plan, options, engine, name)
     built = Built(result, place, engine, _options_of(engine, options, options.precision))
-    built = built.with_result(float32_nodes=plan.float32)
+    built = built.with_result(float32_nodes=plan.float32, quantisation=plan.quantisation)
     return built.with_result(
         build_seconds=seconds, **_described(target, place, engine, options.precision)
     )
@@ -151,6 +167,7 @@ def open_engine(folder: Path, place: Path, manifest: Manifest, options: BuildOpt
         target=side_car.target,
         precision=side_car.precision,
         float32_nodes=side_car.float32_nodes,
+        quantisation=side_car.quantisation,
         status="built",
     )
     built = Built(result, place, engine, _options_of(engine, options, side_car.precision))
@@ -204,6 +221,7 @@ def _write_side_car(
         genotype_hash=source.genotype.hash,
         network=source.network,
         float32_nodes=plan.float32,
+        quantisation=plan.quantisation,
         input_shape=("N", options.input_shape[1], "H", "W") if dynamic else shape,
         versions=dict(engine.versions),
         device=engine.device,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.precision import Precision
 from datac.documents.report import Report
+from datac.errors import BadInput
 from datac.output_folder import check_replaceable, replaced_whole, write_beside
 from exporters.build_folder import (
     engine_folders,
@@ -38,17 +39,19 @@ from exporters.build_folder import (
     write_manifest,
 )
 from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
-from exporters.check import judge, open_subject
+from exporters.check import judge
+from exporters.control import MAX_DROP
 from exporters.engines import Built, Source, build_engine, open_engine
-from exporters.reference import load_reference
+from exporters.quantisation import Calibration
+from exporters.reference import ODD_CASE, SEEDED, load_reference
 from exporters.standalone import runtime_source
+from exporters.subject import open_subject
 from exporters.targets import resolve
 from exporters.targets.specialise import write_model
 from exporters.targets.target import BuildOptions, missing_for
 from exporters.task import LabelledInputs
 
 SEEDED_CASES = 4
-ODD_CASE = "odd-size"
 UNTRAINED = "not trained: drawn from seed {seed}, batch-norm statistics from one seeded batch"
 
 Progress = Callable[[str, float], None]
@@ -58,6 +61,7 @@ Progress = Callable[[str, float], None]
 class Request:
     """What to make of a network: every target in every precision.
 
+    calibration: what int8 is calibrated on. max_drop: of the metric, below float32.
     finish: called with the folder once `report.json` stands in it, before the folder takes its
     place; the command line writes the page there.
     """
@@ -71,6 +75,8 @@ class Request:
     device: str = "cpu"
     seed: int = 0
     bench_seconds: float = 10.0
+    calibration: Calibration | None = None
+    max_drop: float = MAX_DROP
     command: str = ""
     progress: Progress | None = None
     finish: Callable[[Path], object] | None = None
@@ -79,6 +85,29 @@ class Request:
         """Report progress."""
         if self.progress is not None:
             self.progress(what, share)
+
+    def engines(self, standing: Collection[str] = ()) -> tuple[tuple[str, Precision], ...]:
+        """(target, precision) of every engine to build, and of the controls of those in int8.
+
+        standing: engines that stay, by the names of their folders.
+        """
+        wanted: list[tuple[str, Precision]] = []
+        for name in self.targets:
+            control = resolve(name).control
+            stands = f"{name}-{control}" in standing
+            if "int8" in self.precisions and resolve(name).int8 is not None and not stands:
+                wanted.append((name, control))
+            wanted += [(name, precision) for precision in self.precisions]
+        return tuple(dict.fromkeys(wanted))
+
+    def check(self) -> None:
+        """BadInput for a target that there is none of, and for int8 without data."""
+        for name in self.targets:
+            resolve(name)
+        if "int8" in self.precisions and self.calibration is None:
+            raise BadInput(
+                "--precision int8 is calibrated on real inputs; give --data DATASET with it"
+            )
 
     def options(self, network: Network, precision: Precision = "f32") -> BuildOptions:
         """How engines of this network are specialised."""
@@ -100,8 +129,7 @@ def compile_genotype(
     Raises BadInput for what is wrong with the input, before anything is written.
     """
     check_replaceable(request.out, "build")
-    for name in request.targets:
-        resolve(name)
+    request.check()
     complete = genotype.model_copy(update={"network": network})
     graph, source = _graph(genotype, network, weights, request)
     with replaced_whole(request.out, "build") as folder:
@@ -115,6 +143,7 @@ def compile_build(build: Path, request: Request) -> Report:
     So does the engine of a target that this machine cannot build.
     """
     check_replaceable(request.out, "build")
+    request.check()
     manifest = read_manifest(build)
     require_intact(build, manifest, (MODEL, SOURCE, GENOTYPE, WEIGHTS, REFERENCE))
     genotype, network = read_build_genotype(build, manifest)
@@ -176,12 +205,11 @@ def _finish(
 ) -> Report:
     """Build the engines, judge all, and write manifest and report."""
     write_beside(folder / RUNTIME, runtime_source())
-    source = _source(folder, genotype, network)
+    source = _source(folder, genotype, network, request.calibration)
     engines: list[Built] = []
-    for name in dict.fromkeys(request.targets):
-        for precision in dict.fromkeys(request.precisions):
-            request.say(f"build {name} {precision}", 0.3)
-            engines.append(build_engine(name, source, request.options(network, precision)))
+    for name, precision in request.engines({place.name for place in keep}):
+        request.say(f"build {name} {precision}", 0.3)
+        engines.append(build_engine(name, source, request.options(network, precision)))
     write_manifest(folder, genotype, network, weights)
     manifest = read_manifest(folder)
     asked = {engine.folder for engine in engines}
@@ -194,6 +222,7 @@ def _finish(
         request.data,
         command=request.command,
         bench_seconds=request.bench_seconds,
+        max_drop=request.max_drop,
         threads=request.threads,
         progress=request.progress,
     ).model_copy(update={"name": request.out.name})
@@ -203,10 +232,12 @@ def _finish(
     return report
 
 
-def _source(folder: Path, genotype: Genotype, network: Network) -> Source:
+def _source(
+    folder: Path, genotype: Genotype, network: Network, calibration: Calibration | None
+) -> Source:
     graph = bound_graph(genotype, network, read_weights_file(folder / WEIGHTS), WEIGHTS)
     inputs = tuple(case.input for case in load_reference(folder / REFERENCE).cases)
-    return Source(folder, genotype, network, canonical_graph(graph), inputs)
+    return Source(folder, genotype, network, canonical_graph(graph), inputs, calibration)
 
 
 def choose_inputs(
@@ -226,7 +257,7 @@ def choose_inputs(
     else:
         for index in range(SEEDED_CASES):
             value = draw.standard_normal((1, *network.input)).astype(np.float32)
-            cases.append((f"seed{seed}-{index}", value))
+            cases.append((f"{SEEDED}{seed}-{index}", value))
     channels, height, width = network.input
     odd = (2, channels, _odd(height), _odd(width))
     return [*cases, (ODD_CASE, draw.standard_normal(odd).astype(np.float32))]

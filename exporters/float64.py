@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +27,18 @@ def make_reference(
     graph: Graph, canonical: Graph, inputs: Sequence[tuple[str, NDArray[np.float32]]]
 ) -> Reference:
     """Outputs of the unfolded graph in float64, and the predicted relative error per output."""
+    cases = run_cases(graph, [Case(name, x, {}) for name, x in inputs])
+    return Reference(cases, predict_errors(canonical, cases, ARITHMETIC["f32"]))
+
+
+def run_cases(graph: Graph, cases: Sequence[Case]) -> tuple[Case, ...]:
+    """The same inputs, with what this graph answers in float64."""
     exact = Interpreter(graph)
-    cases = []
-    for name, x in inputs:
-        outputs = exact.run({INPUT: x})
-        cases.append(Case(name, x, {key: y.astype(np.float64) for key, y in outputs.items()}))
-    return Reference(tuple(cases), predict_errors(canonical, cases, ARITHMETIC["f32"]))
+
+    def outputs(case: Case) -> dict[str, NDArray[np.float64]]:
+        return {key: y.astype(np.float64) for key, y in exact.run({INPUT: case.input}).items()}
+
+    return tuple(replace(case, outputs=outputs(case)) for case in cases)
 
 
 def predict_errors(

@@ -9,11 +9,12 @@ from datac.documents.precision import Precision
 from datac.documents.report import Report, TargetResult
 from datac.errors import BadInput
 from exporters.build_folder import read_manifest
-from exporters.check import Subject, open_subject, report_of
+from exporters.check import report_of
 from exporters.numbers import judge_numbers
 from exporters.polygraphy_json import load_outputs, save_inputs, save_outputs
 from exporters.precision import plan_for
 from exporters.reference import Case
+from exporters.subject import Subject, open_subject
 from exporters.targets.target import Array, Arrays
 from exporters.task import TaskResult
 

@@ -73,7 +73,8 @@ def summarise(runner: Runner, record: _Record, batch: int) -> Latency:
     """Percentiles over all calls; the spread over the medians of the rounds."""
     times = np.concatenate([np.asarray(times) for times in record.rounds])
     median, p90, p99 = np.percentile(times, [50, 90, 99])
-    spread = relative_spread([float(np.median(times)) for times in record.rounds])
+    medians = [float(np.median(times)) for times in record.rounds]
+    spread = relative_spread(medians)
     transfers = record.transfers
     return Latency(
         median=float(median),
@@ -82,6 +83,7 @@ def summarise(runner: Runner, record: _Record, batch: int) -> Latency:
         spread=spread,
         conclusive=spread <= WIDEST_SPREAD,
         rounds=len(record.rounds),
+        round_medians=tuple(medians),
         calls=len(times),
         batch=batch,
         threads=runner.threads,

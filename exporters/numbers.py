@@ -14,7 +14,12 @@ from exporters.reference import Case, Reference
 from exporters.saved import strain
 from exporters.targets.target import Array, Arrays
 
-ARITHMETIC_OF: dict[Precision, str] = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
+ARITHMETIC_OF: dict[Precision, str] = {
+    "f32": "float32",
+    "f16": "float16",
+    "bf16": "bfloat16",
+    "int8": "int8",
+}
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,10 @@ from compiler.precision import LARGEST, typed
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.precision import Precision
+from datac.documents.quantisation import Quantisation
 from exporters.canonical import canonical_onnx
 from exporters.onnx_writer import BF16_OPSET, OPSET
+from exporters.quantisation import quantised_graph
 from exporters.targets.target import TargetFailed
 
 DTYPES: dict[Precision, str] = {"f16": "float16", "bf16": "bfloat16"}
@@ -37,10 +39,14 @@ HEADROOM = 2.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What an engine's own model is made by. float32: the nodes that stay so, in graph order."""
+    """What an engine's own model is made by. float32: the nodes that stay so, in graph order.
+
+    quantisation: of an engine in int8.
+    """
 
     precision: Precision
     float32: tuple[str, ...] = ()
+    quantisation: Quantisation | None = None
 
 
 def plan_for(
@@ -84,11 +90,14 @@ def ranges(graph: Graph, inputs: Iterable[NDArray[np.floating[Any]]]) -> dict[st
 def deployed(graph: Graph, plan: Plan) -> Graph:
     """The canonical graph as the engine computes it: types, and weights as those hold them.
 
-    TargetFailed for a weight that its type cannot hold, where the plan does not keep it.
+    TargetFailed for a weight that its type cannot hold, where the plan does not keep it, and for a
+    plan in int8 that is another network's.
     """
     if plan.precision == "f32":
         return graph
     try:
+        if plan.quantisation is not None:
+            return quantised_graph(graph, plan.quantisation)
         return typed(graph, DTYPES[plan.precision], keep=plan.float32)
     except ValueError as error:
         raise TargetFailed(str(error)) from error

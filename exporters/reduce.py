@@ -22,13 +22,13 @@ from compiler.places import region
 from datac.errors import BadInput
 from datac.output_folder import check_replaceable, replaced_whole, write_beside
 from exporters.build_folder import read_manifest
-from exporters.check import Subject, open_subject
 from exporters.check_build import look_inside, run_model
 from exporters.engine_files import ONNX_FILES, engine_difference
 from exporters.engines import Built, open_engines
 from exporters.onnx_file import read_onnx
 from exporters.places import TOLERATED, PlaceError, Seen, judge_places
 from exporters.rounding import ARITHMETIC, rms
+from exporters.subject import Subject, open_subject
 from exporters.targets.specialise import write_model
 from exporters.targets.target import BuildOptions
 

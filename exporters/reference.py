@@ -26,6 +26,9 @@ TOLERATED = 4.0
 (`benchmarks/tolerance.py`, `benchmarks/gate.py`). Where a random cell brings the map down to one
 pixel, the error of few values decides: of 300 such nets one was at 2.0."""
 
+ODD_CASE, SEEDED = "odd-size", "seed"
+"""Names of drawn inputs; those of samples begin with their split."""
+
 LARGEST_BYTES = 2**31
 LARGEST_PREDICTION = 1e-3
 """Relative. Healthy nets have some 1e-7 to 1e-6; a gate as wide as this would pass anything."""
@@ -49,6 +52,11 @@ class Case:
     name: str
     input: NDArray[np.float32]
     outputs: dict[str, F64]
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the input was drawn at random; otherwise it is a sample of real data."""
+        return self.name == ODD_CASE or self.name.startswith(SEEDED)
 
 
 @dataclass(frozen=True)

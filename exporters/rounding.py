@@ -2,9 +2,11 @@
 
 Rounding is not random, but its effect on a bulk of values is, nearly. A value that is rounded to a
 type with unit roundoff u gets a normal deviate of u / √3 times its magnitude: what a uniform error
-of ± u spreads. A convolution or linear layer of K products that adds up in that type gets √K · √(w²
-* x²) on top, the growth of a running sum, and so do pools and the sums of a node; one whose
-operands are rounded before they are multiplied gets √2 · √(w² * x²) of their unit.
+of ± u spreads. A convolution or linear layer that adds up K products p in that type rounds each of
+its partial sums: in random order their squares come to K · (Σp² / 6 + (Σp)² / 3) in all, and that
+is what it gets. The second term is for products of mostly one sign, as a ReLU before them makes
+them. Pools and the sums of a node get the squares of what they add up; a convolution whose operands
+are rounded before they are multiplied gets √2 · √Σp² of their unit.
 """
 
 from __future__ import annotations
@@ -32,10 +34,13 @@ from compiler.ops import (
     Linear,
     MaxPool,
     Op,
+    Quantize,
+    QuantizedConv,
     Relu,
     Shift,
     Sum,
 )
+from compiler.precision import rounded
 
 Array = NDArray[np.floating[Any]]
 
@@ -69,8 +74,10 @@ ARITHMETIC: dict[str, Arithmetic] = {
     "tf32": Arithmetic(2.0**-24, running_sum=True, operands=2.0**-11),
     "f16": Arithmetic(2.0**-11, "float16", smallest=2.0**-14),
     "bf16": Arithmetic(2.0**-8, "bfloat16"),
+    "int8": Arithmetic(2.0**-24, running_sum=True),
 }
-"""f16 and bf16 add up in float32, as every runtime here does."""
+"""f16 and bf16 add up in float32, as every runtime here does. int8 rounds as float32 does between
+the integers; an error there may tip a value over to the next step, which is not linear in it."""
 
 
 class Noise:
@@ -90,17 +97,57 @@ class Noise:
         result: Array,
     ) -> Array:
         """The result, and noise."""
-        if isinstance(node.op, EXACT) or _widens(node):
+        if isinstance(node.op, EXACT):
             return result
+        if isinstance(node.op, Cast):
+            # Not at random: where an image is of one colour all its values err alike.
+            return rounded(result, node.op.dtype)
+        if isinstance(node.op, Quantize):
+            return self._quantized(node.op, operands[0])
         rounding = arithmetic_of(node, self._arithmetic)
         unit = self._unit if rounding is self._arithmetic else rounding.unit
         size = np.maximum(np.abs(result), rounding.smallest)
         if isinstance(node.op, Conv | Linear):
-            size = size + _products(rounding, node.op, weights, operands[0])
+            size = size + _products(rounding, node.op, weights, operands[0], result)
         elif rounding.running_sum:
             size = size + _running_sum(node.op, operands)
         noise: Array = self._generator.standard_normal(result.shape)
         return result + noise * size * (unit / 3**0.5)
+
+    def _quantized(self, op: Quantize, x: Array) -> Array:
+        """Steps of what is off by the rounding of scale and zero point, made real again."""
+        width = _width(op)
+        noise: Array = self._generator.standard_normal(x.shape)
+        return self.on_integers(op.compute({}, x + noise * width * self._unit), width)
+
+    def on_integers(self, value: Array, width: float) -> Array:
+        """A value that an engine holds as integers, as whoever reads it makes it real again.
+
+        scale · q - scale · z, the second product known before: it is rounded once, and so by the
+        same for all values; by how much at most is known. width: see `integer_width`.
+        """
+        if not width:
+            return value
+        noise: Array = self._generator.standard_normal(value.shape)
+        return value + noise * width * self._unit
+
+
+def integer_width(nodes: Mapping[str, Node], name: str) -> float:
+    """The range of real numbers that its integers span; 0 where an engine holds it as real ones.
+
+    What only moves or chooses values may be done before they are made real.
+    """
+    op = nodes[name].op
+    if isinstance(op, Quantize):
+        return _width(op)
+    if not isinstance(op, EXACT):
+        return 0.0
+    return max((integer_width(nodes, operand) for operand in nodes[name].operands), default=0.0)
+
+
+def _width(op: Quantize) -> float:
+    low, high = op.range
+    return high - low
 
 
 def arithmetic_of(node: Node, arithmetic: Arithmetic) -> Arithmetic:
@@ -108,23 +155,30 @@ def arithmetic_of(node: Node, arithmetic: Arithmetic) -> Arithmetic:
     return arithmetic if node.type.dtype == arithmetic.dtype else ARITHMETIC["f32"]
 
 
-def _widens(node: Node) -> bool:
-    """A cast to float32 rounds nothing."""
-    return isinstance(node.op, Cast) and node.type.dtype == "float32"
-
-
 def _products(
-    rounding: Arithmetic, op: Conv | Linear, weights: Mapping[str, Array], x: Array
+    rounding: Arithmetic, op: Conv | Linear, weights: Mapping[str, Array], x: Array, result: Array
 ) -> Array | float:
-    factor = (weights["weight"][0].size ** 0.5) * rounding.running_sum
-    factor += 2**0.5 * rounding.operands / rounding.unit
-    if not factor:
+    """What adding up K products errs by, over the rounding of one number of size 1."""
+    if isinstance(op, QuantizedConv):
+        return _products(rounding, op.plain(), op.real(weights), x, result)
+    operands = 2 * (rounding.operands / rounding.unit) ** 2
+    if not operands and not rounding.running_sum:
         return 0.0
     squares = {"weight": np.square(weights["weight"]), "bias": np.zeros(1, x.dtype)}
     bare = replace(op, bias=False) if isinstance(op, Conv) else op
     energy = bare.compute(squares, np.square(x))
-    products: Array = np.sqrt(energy) * factor
-    return products
+    variance: Array = operands * energy
+    if rounding.running_sum:
+        count = weights["weight"][0].size
+        total = result - _bias(op, weights)
+        variance = variance + count * (energy / 6 + np.square(total) / 3)
+    return np.sqrt(variance)
+
+
+def _bias(op: Conv | Linear, weights: Mapping[str, Array]) -> Array | float:
+    if isinstance(op, Linear):
+        return weights["bias"]
+    return weights["bias"].reshape(1, -1, 1, 1) if op.bias else 0.0
 
 
 def _running_sum(op: Op, operands: tuple[Array, ...]) -> Any:

@@ -5,6 +5,7 @@ from compiler.ops.conv import Conv, Linear
 from compiler.ops.norm import BatchNorm
 from compiler.ops.op import Cost, Op, TensorType, WeightSpec
 from compiler.ops.pool import AvgPool, GlobalAvgPool, MaxPool
+from compiler.ops.quantize import Quantize, QuantizedConv
 from compiler.ops.shape import Cast, Concat, Flatten, Input, ResizeLike, Shift
 
 OPERATIONS: dict[str, type[Op]] = {
@@ -26,6 +27,8 @@ OPERATIONS: dict[str, type[Op]] = {
     "resize_like": ResizeLike,
     "flatten": Flatten,
     "cast": Cast,
+    "quantize": Quantize,
+    "quantized_conv": QuantizedConv,
 }
 """Name in the text form → class."""
 
@@ -49,6 +52,8 @@ __all__ = [
     "Linear",
     "MaxPool",
     "Op",
+    "Quantize",
+    "QuantizedConv",
     "Relu",
     "ResizeLike",
     "Scale",

@@ -122,15 +122,17 @@ class Conv(Op):
         inputs = [*operands, emit.weight("weight")]
         if self.bias:
             inputs.append(emit.weight("bias"))
-        return emit.node(
-            "Conv",
-            inputs,
-            kernel_shape=list(self.kernel),
-            strides=list(self.stride),
-            pads=[*self.padding, *self.padding],
-            dilations=list(self.dilation),
-            group=self.groups,
-        )
+        return emit.node("Conv", inputs, **self.onnx_attributes())
+
+    def onnx_attributes(self) -> dict[str, Any]:
+        """Of ONNX's `Conv`."""
+        return {
+            "kernel_shape": list(self.kernel),
+            "strides": list(self.stride),
+            "pads": [*self.padding, *self.padding],
+            "dilations": list(self.dilation),
+            "group": self.groups,
+        }
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ COMMANDS = {
     "compile": "datac.cli.compile:compile_",
     "check": "datac.cli.check:check",
     "predict": "datac.cli.predict:predict",
+    "bisect": "datac.cli.bisect:bisect",
     "reduce": "datac.cli.reduce:reduce",
     "faults": "datac.cli.faults:faults",
     "bench": "datac.cli.bench:bench",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datac.cli.options import threads_option
-from datac.documents.precision import PRECISIONS, Precision
+from datac.cli.options import max_drop_option, threads_option
+from datac.documents.precision import FLOATING_POINT, Precision
 from datac.errors import BadInput
 from datac.exit_codes import ExitCode
 
@@ -64,9 +64,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--precision",
-    type=click.Choice(PRECISIONS),
+    type=click.Choice(FLOATING_POINT),
     help="With --outputs: what the runners computed in.  [default: f32]",
 )
+@max_drop_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--markdown", is_flag=True, help="Print it as Markdown, for a pull request.")
 @click.option(
@@ -131,6 +132,8 @@ def _of_file(build: Path | None, tolerance: float | None, **measured: Any) -> Re
         raise BadInput("--precision says what given --outputs were computed in; give them with it")
     genotype, weights = measured.pop("genotype"), measured.pop("weights")
     if genotype is not None and weights is not None:
+        if measured.pop("max_drop") is not None:
+            raise BadInput("--max-drop compares engines of a BUILD; a MODEL has none")
         return _of_model(build, genotype, weights, **measured)
     if genotype is not None or weights is not None:
         raise BadInput("an ONNX of another tool is checked with both --genotype and --weights")
@@ -143,18 +146,29 @@ def _of_file(build: Path | None, tolerance: float | None, **measured: Any) -> Re
 
 
 def _of_build(
-    build: Path, data: str | None, split: str | None, samples: int | None, threads: int | None
+    build: Path,
+    data: str | None,
+    split: str | None,
+    samples: int | None,
+    threads: int | None,
+    max_drop: float | None,
 ) -> Report:
     from datac.cli.compile_steps import Inputs, command_line
-    from datac.cli.options import NetworkOptions
     from datac.cli.progress import progress_line
     from exporters.build_folder import read_manifest
     from exporters.check import check as run_check
+    from exporters.control import MAX_DROP
 
-    inputs = Inputs(str(build), None, data, split, samples, NetworkOptions())
+    inputs = Inputs(str(build), None, data, split, samples)
     with progress_line() as show:
-        labelled = inputs.labelled(read_manifest(build).network)
-        return run_check(build, labelled, threads=threads, command=command_line(), progress=show)
+        return run_check(
+            build,
+            inputs.labelled(read_manifest(build).network),
+            max_drop=MAX_DROP if max_drop is None else max_drop,
+            threads=threads,
+            command=command_line(),
+            progress=show,
+        )
 
 
 def _of_model(
@@ -168,7 +182,6 @@ def _of_model(
 ) -> Report:
     from compiler.weights import read_weights_file
     from datac.cli.compile_steps import Inputs, command_line
-    from datac.cli.options import NetworkOptions
     from datac.cli.progress import progress_line
     from datac.documents.read import read_genotype
     from exporters.check_model import Claim, check_model
@@ -179,7 +192,7 @@ def _of_model(
             f"{genotype} names no network; give the genotype.json of a RUN, a CHILD or a BUILD"
         )
     claim = Claim(read, read.network, read_weights_file(weights), str(weights))
-    inputs = Inputs(str(model), None, data, split, samples, NetworkOptions())
+    inputs = Inputs(str(model), None, data, split, samples)
     with progress_line() as show:
         return check_model(
             model,

@@ -7,7 +7,12 @@ from typing import Any
 
 import click
 
-from datac.cli.options import network_options, threads_option
+from datac.cli.options import (
+    calibration_options,
+    max_drop_option,
+    network_options,
+    threads_option,
+)
 from datac.documents.precision import PRECISIONS
 from datac.exit_codes import ExitCode
 
@@ -64,6 +69,7 @@ from datac.exit_codes import ExitCode
     show_default=True,
     help="For weights and inputs that nothing else gives.",
 )
+@calibration_options
 @click.option(
     "--bench-seconds",
     type=click.FloatRange(min=0),
@@ -71,6 +77,7 @@ from datac.exit_codes import ExitCode
     show_default=True,
     help="Time for the latency of all engines together; 0 leaves it out.",
 )
+@max_drop_option
 def compile_(source: str, height_width: str, **values: Any) -> ExitCode:
     """Make standalone PyTorch, ONNX and engine files; check and time them.
 
@@ -81,6 +88,6 @@ def compile_(source: str, height_width: str, **values: Any) -> ExitCode:
     """  # noqa: D301 - \b is click's mark for lines that it must not join
     from datac.cli.compile_steps import Inputs, run_compile
 
-    names = ("weights", "data", "split", "samples", "network_options")
+    names = ("weights", "data", "split", "samples", "network_options", "calibration_options")
     inputs = Inputs(source, *(values.pop(name) for name in names))
     return run_compile(inputs, dynamic=height_width == "dynamic", **values)

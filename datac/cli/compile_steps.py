@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from datac.cli.options import NetworkOptions, network_from
+from datac.cli.options import CalibrationOptions, NetworkOptions, network_from
 from datac.cli.progress import progress_line
 from datac.cli.terminal import output
 from datac.datasets import open_dataset
@@ -23,7 +23,9 @@ from datac.output_folder import state_of
 from datac.published import NAMES
 from datac.report.page import write_page
 from datac.report.summary import summarise
+from exporters.control import MAX_DROP
 from exporters.export import Request, compile_build, compile_genotype
+from exporters.quantisation import Calibration
 from exporters.task import LabelledInputs, labelled_inputs
 
 
@@ -36,7 +38,8 @@ class Inputs:
     data: str | None
     split: str | None
     samples: int | None
-    network_options: NetworkOptions
+    network_options: NetworkOptions = field(default_factory=NetworkOptions)
+    calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
 
     def labelled(self, network: Network) -> LabelledInputs | None:
         """The data that engines are measured on, if any was named."""
@@ -47,8 +50,20 @@ class Inputs:
             return None
         return labelled_inputs(open_dataset(self.data), network, self.split or "val", self.samples)
 
+    def calibrating(self, network: Network) -> Calibration | None:
+        """What int8 is calibrated on: the split that the network learned from, if there is one."""
+        if self.data is None:
+            return None
+        dataset, how = open_dataset(self.data), self.calibration
+        split = "train" if "train" in dataset.splits else self.split or "val"
+        inputs = labelled_inputs(dataset, network, split, how.calibration_samples)
+        images = tuple(inputs.input(sample) for sample in inputs.samples)
+        return Calibration(images, how.calibration, how.keep)
 
-def run_compile(inputs: Inputs, *, out: Path | None, **settings: Any) -> ExitCode:
+
+def run_compile(
+    inputs: Inputs, *, out: Path | None, max_drop: float | None, **settings: Any
+) -> ExitCode:
     """Compile, print what came out, and answer with the exit code."""
     build = Path(inputs.source)
     # A published name wins over a folder of that name, which `./NAME` still reaches.
@@ -59,6 +74,7 @@ def run_compile(inputs: Inputs, *, out: Path | None, **settings: Any) -> ExitCod
             command=command_line(),
             progress=show,
             finish=write_page,
+            max_drop=MAX_DROP if max_drop is None else max_drop,
             **settings,
         )
         make = _from_build if is_build else _from_genotype
@@ -77,8 +93,8 @@ def _from_build(build: Path, inputs: Inputs, request: Request) -> Report:
             f"{build} is a build and has its weights and network; give --weights and network "
             "options with a genotype"
         )
-    data = inputs.labelled(read_manifest(build).network)
-    return compile_build(build, replace(request, data=data))
+    network = read_manifest(build).network
+    return compile_build(build, _with_data(request, inputs, network))
 
 
 def _from_genotype(source: Path, inputs: Inputs, request: Request) -> Report:
@@ -91,8 +107,12 @@ def _from_genotype(source: Path, inputs: Inputs, request: Request) -> Report:
         genotype, weights = _child(weights, genotype)
     dataset = None if inputs.data is None else open_dataset(inputs.data)
     network = network_from(inputs.network_options, genotype, dataset)
-    data = inputs.labelled(network)
-    return compile_genotype(genotype, network, weights, replace(request, data=data))
+    return compile_genotype(genotype, network, weights, _with_data(request, inputs, network))
+
+
+def _with_data(request: Request, inputs: Inputs, network: Network) -> Request:
+    calibration = inputs.calibrating(network) if "int8" in request.precisions else None
+    return replace(request, data=inputs.labelled(network), calibration=calibration)
 
 
 def _child(folder: Path, genotype: Genotype) -> tuple[Genotype, Path]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # pydantic would double the time of `datac --help`
     from datac.datasets.dataset import Dataset
     from datac.documents.genotype import Genotype
     from datac.documents.network import Network, Skeleton
+    from datac.documents.quantisation import Method
 
 Device = Literal["auto", "cpu", "cuda"]
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -75,6 +76,15 @@ class NetworkOptions:
         return {
             name: value for name, value in given.items() if name != "network" and value is not None
         }
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """How an engine in int8 is calibrated. keep: what stays float32, in words."""
+
+    calibration: "Method" = "percentile"
+    calibration_samples: int = 64
+    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -212,7 +222,7 @@ def run_options(command: Command) -> Command:
 def _gathered(
     command: Command,
     argument: str,
-    kind: type[NetworkOptions] | type[RunOptions],
+    kind: type[NetworkOptions] | type[RunOptions] | type[CalibrationOptions],
     options: tuple[Callable[[Command], Command], ...],
 ) -> Command:
     names = [field.name for field in fields(kind)]
@@ -294,3 +304,41 @@ def _for_dataset(network: "Network", options: NetworkOptions, dataset: "Dataset"
     from datac.datasets.preprocess import prepared_network
 
     return prepared_network(_with_sizes(network, {"classes": count}), dataset)
+
+
+_CALIBRATION_OPTIONS = (
+    click.option(
+        "--calibration",
+        type=click.Choice(["min-max", "percentile", "entropy"]),
+        default="percentile",
+        show_default=True,
+        help="With int8: which range of the values seen is held.",
+    ),
+    click.option(
+        "--calibration-samples",
+        type=click.IntRange(min=1),
+        default=64,
+        show_default=True,
+        help="With int8: of the training split of --data.",
+    ),
+    click.option(
+        "--keep",
+        multiple=True,
+        metavar="PLACE",
+        help="With int8: what stays float32. stem, head, depthwise, cell3/node2/path0, or "
+        "normal/node2/path0 of all such cells.",
+    ),
+)
+
+
+def calibration_options(command: Command) -> Command:
+    """The options of int8, as one argument `calibration_options: CalibrationOptions`."""
+    return _gathered(command, "calibration_options", CalibrationOptions, _CALIBRATION_OPTIONS)
+
+
+max_drop_option = click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    help="How far the metric of an engine below float32 may fall behind its control.  "
+    "[default: 0.01]",
+)

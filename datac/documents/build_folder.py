@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 from datac.documents.document import Document
 from datac.documents.network import Network
 from datac.documents.precision import Precision
+from datac.documents.quantisation import Quantisation
 
 MODEL = "model.onnx"
 SOURCE = "model.py"
@@ -74,4 +75,5 @@ class SideCar(Document):
     float32_nodes: tuple[str, ...] = Field(
         default=(), description="of an engine in f16: what stays float32, since it leaves the range"
     )
+    quantisation: Quantisation | None = Field(default=None, description="of an engine in int8")
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
+from datac.documents.bisection import Bisection
 from datac.documents.build_folder import GENOTYPE, Manifest, SideCar
 from datac.documents.dataset_summary import DatasetSummary
 from datac.documents.derivation import Derivation
@@ -70,6 +71,7 @@ FORMATS: dict[str, Format] = {
     "datac.diagnosis/1": Format(Diagnosis),
     "datac.manifest/1": Format(Manifest),
     "datac.engine/1": Format(SideCar),
+    "datac.bisection/1": Format(Bisection),
     "datac.report/1": Format(Report, limit_bytes=256 * MIB),  # it carries images
 }
 """Every schema that this version reads. A new version is a line here; an old one stays."""

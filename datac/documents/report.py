@@ -7,6 +7,7 @@ from pydantic import Field
 from datac.documents.document import Document
 from datac.documents.genotype import Genotype
 from datac.documents.precision import Precision
+from datac.documents.quantisation import Quantisation
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 Status = Literal["run", "built", "missing", "failed"]
@@ -68,6 +69,9 @@ class Latency(Document):
     spread: float = Field(description="interquartile range of the rounds' medians / their median")
     conclusive: bool
     rounds: int
+    round_medians: tuple[float, ...] = Field(
+        default=(), description="of the rounds that went over all engines in turn"
+    )
     calls: int
     batch: int
     threads: int | None = None
@@ -105,6 +109,23 @@ class Metric(Document):
     per_class: dict[str, float] = Field(default_factory=dict)
 
 
+class Comparison(Document):
+    """An engine in lower precision against its control, measured in the same rounds."""
+
+    control: str = Field(description="target and precision")
+    speedup: float | None = Field(default=None, description="median of the rounds' ratios")
+    speedup_low: float | None = Field(
+        default=None, description="with speedup_high the 95 % interval of that median"
+    )
+    speedup_high: float | None = None
+    drop: float | None = Field(default=None, description="the control's metric less this one's")
+    class_drops: dict[str, float] = Field(default_factory=dict)
+    max_drop: float
+    outcome: Literal["better", "not faster", "too much lost", "not measured"] = Field(
+        description="better: faster beyond the noise, and the metric falls by no more than max_drop"
+    )
+
+
 class StructureResult(Document):
     """Whether the ONNX holds exactly the genotype's paths; each difference is one sentence."""
 
@@ -122,6 +143,7 @@ class TargetResult(Document):
     float32_nodes: tuple[str, ...] = Field(
         default=(), description="of an engine in f16: what stays float32, since it leaves the range"
     )
+    quantisation: Quantisation | None = Field(default=None, description="of an engine in int8")
     status: Status
     verdict: Verdict | None = None
     reason: str | None = None
@@ -135,6 +157,9 @@ class TargetResult(Document):
     )
     metric: Metric | None = None
     latency_ms: Latency | None = None
+    comparison: Comparison | None = Field(
+        default=None, description="of an engine below float32 whose control was judged beside it"
+    )
     device: str | None = None
     version: str | None = None
     digest: str | None = Field(default=None, description="SHA-256 of what was gated and timed")

@@ -34,6 +34,11 @@ def markdown(report: Report) -> str:
         for target in wording.results(report)
         if target.reason is not None
     ]
+    remarks += [
+        f"- {_plain(wording.target_name(target))}: {_plain(compared)}"
+        for target in wording.results(report)
+        if (compared := wording.comparison(target)) is not None
+    ]
     if remarks:
         lines += ["", *remarks]
     return "\n".join([*lines, ""])

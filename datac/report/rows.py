@@ -29,6 +29,7 @@ class Row:
     digest: str
     full_digest: str
     made: str
+    compared: str
 
     @classmethod
     def of(cls, target: TargetResult) -> Self:
@@ -52,6 +53,7 @@ class Row:
             digest=wording.short(target.digest or "") or NOTHING,
             full_digest=target.digest or "",
             made=_made(target),
+            compared=wording.comparison(target) or "",
         )
 
     @property

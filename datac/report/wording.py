@@ -50,6 +50,22 @@ def reason(report: Report) -> str:
     return f"{sentence}{_structure(report)}{_not_run(report)}."
 
 
+def comparison(target: TargetResult) -> str | None:
+    """How an engine in lower precision stands against its control; None where nobody asked."""
+    found = target.comparison
+    if found is None:
+        return None
+    parts = []
+    if found.speedup is not None and found.speedup_low is not None and found.speedup_high:
+        between = f"{found.speedup_low:.2f} to {found.speedup_high:.2f}"
+        times = f"{found.speedup:.2f} times as fast as {found.control} ({between})"
+        parts.append(times if found.speedup_low > 1 else f"not faster: {times}")
+    if found.drop is not None:
+        way = "below" if found.drop > 0 else "above"
+        parts.append(f"its metric {abs(found.drop):.4f} {way} that of {found.control}")
+    return ", ".join(parts)
+
+
 def reference(report: Report) -> str | None:
     """What every agreement in the table is with, where a metric was taken."""
     metric = report.reference_metric

@@ -22,7 +22,7 @@ from compiler.ops import Conv, Linear, Sum
 from compiler.precision import rounded
 from datac.documents.precision import PRECISIONS, Precision
 from exporters.canonical import canonical_graph
-from exporters.check_build import expose
+from exporters.expose import expose
 from exporters.faults.fault import rebuilt
 from exporters.onnx_writer import write_onnx
 from exporters.precision import Plan

@@ -81,7 +81,7 @@ def openvino(path: Path, about: dict[str, Any], threads: int | None) -> Run:
     from openvino import Core
 
     settings = {
-        "INFERENCE_PRECISION_HINT": about["precision"],
+        "INFERENCE_PRECISION_HINT": about["options"]["INFERENCE_PRECISION_HINT"],
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
     }
@@ -90,7 +90,7 @@ def openvino(path: Path, about: dict[str, Any], threads: int | None) -> Run:
     core = Core()
     compiled = core.compile_model(core.read_model(path), "CPU", settings)
     used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    if used != about["precision"]:
+    if used != settings["INFERENCE_PRECISION_HINT"]:
         sys.exit(f"OpenVINO computes in {used} here, not in {about['precision']}")
     request = compiled.create_infer_request()
 

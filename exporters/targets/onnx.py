@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compiler.quantise import Scheme
 from datac.documents.precision import Precision
 from datac.errors import PlatformMissing
 from exporters.nvidia_driver import why_no_gpu
@@ -35,12 +36,17 @@ class OnnxRuntime:
     """The engine is the canonical ONNX at a fixed size; ONNX Runtime optimises it on loading."""
 
     name = "onnx"
-    typed = True
+    typed: frozenset[Precision] = frozenset({"f16", "int8"})
+    int8: Scheme | None = Scheme()
+    control: Precision = "f32"
 
     def missing_precision(self, precision: Precision) -> Missing | None:
         """Of float16 it rounds what it stores; a CPU provider computes in float32 between."""
         return has_only(
-            "ONNX Runtime", ("f32", "f16"), precision, "its convolutions do not take bfloat16"
+            "ONNX Runtime",
+            ("f32", "f16", "int8"),
+            precision,
+            "its convolutions do not take bfloat16",
         )
 
     def missing(self) -> Missing | None:

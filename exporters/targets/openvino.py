@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.quantise import Scheme
 from datac.documents.precision import PRECISIONS, Precision
 from datac.errors import PlatformMissing
 from exporters.targets.cores import available_cores
+from exporters.targets.openvino_trial import try_in_child
 from exporters.targets.packages import one_line, why_not_importable
 from exporters.targets.specialise import read_model, specialise, write_model
 from exporters.targets.target import (
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 FILE = "model.onnx"
 
-CAPABILITIES: dict[Precision, str] = {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}
+CAPABILITIES: dict[Precision, str] = {"f32": "FP32", "f16": "FP16", "bf16": "BF16", "int8": "INT8"}
 """As OpenVINO calls them."""
 
 
@@ -43,7 +45,9 @@ class OpenVINO:
     """
 
     name = "openvino"
-    typed = False
+    typed: frozenset[Precision] = frozenset({"int8"})
+    int8: Scheme | None = Scheme(averages=True)
+    control: Precision = "f32"
 
     def missing_precision(self, precision: Precision) -> Missing | None:
         """Instructions of the processor: OpenVINO would compute in another precision instead."""
@@ -80,7 +84,7 @@ class OpenVINO:
             device="cpu",
             options={
                 "dynamic": options.dynamic_height_width,
-                "INFERENCE_PRECISION_HINT": options.precision,
+                "INFERENCE_PRECISION_HINT": hint(options.precision),
                 "PERFORMANCE_HINT": "LATENCY",
             },
         )
@@ -94,6 +98,9 @@ class OpenVINO:
                 "the openvino target runs on the CPU only; for an NVIDIA GPU use "
                 "--target onnx or --target trt"
             )
+        if options.precision == "int8":
+            settings = {"INFERENCE_PRECISION_HINT": hint("int8"), "PERFORMANCE_HINT": "LATENCY"}
+            try_in_child(folder / engine.file, settings, options.input_shape)
         return OpenVINORunner(folder / engine.file, options)
 
 
@@ -107,7 +114,7 @@ class OpenVINORunner:
 
         core = openvino.Core()
         settings = {
-            "INFERENCE_PRECISION_HINT": options.precision,
+            "INFERENCE_PRECISION_HINT": hint(options.precision),
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": options.threads or available_cores(),
@@ -117,7 +124,9 @@ class OpenVINORunner:
             compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise TargetFailed(f"OpenVINO cannot compile {path.name}: {_reason(error)}") from error
-        require_precision(compiled, options.precision)
+        require_precision(compiled, hint(options.precision))
+        if options.precision == "int8":
+            require_integers(compiled, path.name)
         self.threads: int | None = int(compiled.get_property("INFERENCE_NUM_THREADS"))
         self._file = path.name
         self._shapes: dict[str, list[int]] = {
@@ -158,6 +167,20 @@ class OpenVINORunner:
         trace: TracebackType | None,
     ) -> None:
         self._request = None
+
+
+def hint(precision: Precision) -> Precision:
+    """int8 stands in the model; what is not quantised computes in float32."""
+    return "f32" if precision == "int8" else precision
+
+
+def require_integers(compiled: Any, file: str) -> None:
+    """Look at what runs: OpenVINO may take a quantised convolution and compute it in float32."""
+    operations = [op.get_rt_info() for op in compiled.get_runtime_model().get_ops()]
+    convs = [info for info in operations if info["layerType"].astype(str) == "Convolution"]
+    whole = [info for info in convs if info["runtimePrecision"].astype(str) in ("u8", "i8")]
+    if not whole:
+        raise TargetFailed(f"OpenVINO runs none of the {len(convs)} convolutions of {file} in int8")
 
 
 def require_precision(compiled: Any, asked: Precision) -> None:

@@ -9,6 +9,7 @@ from typing import Literal, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.quantise import Scheme
 from datac.documents.precision import Precision
 from datac.errors import BadInput, DatacError, PlatformMissing
 
@@ -124,8 +125,12 @@ class Target(Protocol):
     """One platform. Nothing of it is imported before one of these methods is called."""
 
     name: str
-    typed: bool
-    """Whether a precision is one of types in the engine's own ONNX; else the target is told."""
+    typed: frozenset[Precision]
+    """The precisions that are types in the engine's own ONNX; of any other the target is told."""
+    int8: Scheme | None
+    """What int8 it is fast with; None where it has none."""
+    control: Precision
+    """What an engine in int8 is held against: the next thing that one would ship."""
 
     def missing_precision(self, precision: Precision) -> Missing | None:
         """What an engine of this precision lacks on this machine, if anything.

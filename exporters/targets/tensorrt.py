@@ -8,6 +8,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+from compiler.quantise import Scheme
 from datac.documents.precision import Precision
 from datac.output_folder import write_beside
 from exporters.gpu import Gpu
@@ -22,7 +23,9 @@ class TensorRT:
     """The engine is a plan for one kind of GPU and one version of TensorRT."""
 
     name = "trt"
-    typed = True
+    typed: frozenset[Precision] = frozenset({"f16", "bf16", "int8"})
+    int8: Scheme | None = Scheme("int8", "float32")
+    control: Precision = "f16"
 
     def missing_precision(self, precision: Precision) -> Missing | None:
         """Strongly typed, it computes in the types of its ONNX, whatever they are."""

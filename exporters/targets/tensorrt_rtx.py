@@ -6,6 +6,7 @@ That an engine builds shows that it parses and compiles; it was not run so far.
 from importlib import import_module
 from pathlib import Path
 
+from compiler.quantise import Scheme
 from datac.documents.precision import Precision
 from datac.output_folder import write_beside
 from exporters.nvidia_driver import why_no_gpu
@@ -21,7 +22,9 @@ class TensorRTRTX:
     """The engine is a plan that the card's own compiler finishes when it is loaded."""
 
     name = "trt-rtx"
-    typed = True
+    typed: frozenset[Precision] = frozenset({"f16", "bf16", "int8"})
+    int8: Scheme | None = Scheme("int8", "float32")
+    control: Precision = "f16"
 
     def missing_precision(self, precision: Precision) -> Missing | None:
         """Strongly typed, it computes in the types of its ONNX, whatever they are."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from compiler.lower import INPUT, OUTPUT, lower
 from compiler.model_file import print_model
+from compiler.quantise import Scheme
 from datac.documents.build_folder import GENOTYPE, SOURCE, WEIGHTS
 from datac.documents.genotype import Genotype
 from datac.documents.precision import Precision
@@ -35,7 +36,9 @@ class Torch:
     """The engine is the build's own `model.py` with `weights.safetensors`."""
 
     name = "torch"
-    typed = False
+    typed: frozenset[Precision] = frozenset()
+    int8: Scheme | None = None
+    control: Precision = "f32"
 
     def missing_precision(self, precision: Precision) -> Missing | None:
         """Eager torch is the network as it was trained."""

@@ -33,6 +33,8 @@ from compiler.ops import (
     Linear,
     MaxPool,
     Op,
+    Quantize,
+    QuantizedConv,
     Relu,
     ResizeLike,
     Scale,
@@ -89,6 +91,16 @@ EXAMPLES: dict[str, list[Example]] = {
     "resize_like": [Example(ResizeLike(), (4, 2))],
     "flatten": [Example(Flatten(), sizes=((1, 1),))],
     "cast": [Example(Cast("float32"))],
+    "quantize": [
+        Example(Quantize(0.05, 128)),
+        Example(Quantize(0.01, 0, "uint8")),
+        Example(Quantize(0.02, 0, "int8")),
+    ],
+    "quantized_conv": [
+        Example(QuantizedConv(4, 6)),
+        Example(QuantizedConv(4, 4, (3, 3), (2, 2), (2, 2), (2, 2), groups=4, bias=True)),
+        Example(QuantizedConv(4, 6, bias=True, bias_type="float32")),
+    ],
 }
 
 
@@ -102,6 +114,8 @@ def cases(without: tuple[str, ...]) -> list[Any]:
 
 
 RAN = cases(without=("input",))
+SOURCED = cases(without=("input", "quantized_conv"))
+"""`model.py` holds what was trained, and no engine's graph."""
 EXPORTED = cases(without=("input", *TRAINING_ONLY))
 
 
@@ -135,6 +149,8 @@ def module_of(graph: Graph) -> GraphModule:
     for name, tensor in module.state_dict().items():
         if tensor.dtype == torch.float32:
             tensor.copy_(torch.rand_like(tensor) + 0.5 if name.endswith("var") else tensor + 0.1)
+        elif tensor.dtype in (torch.int8, torch.int32):
+            tensor.copy_(torch.randint(-127, 128, tensor.shape))
     return module
 
 
@@ -204,7 +220,7 @@ def test_its_cost_is_what_torch_counts(example: Example) -> None:
         assert 2 * cost.multiply_adds == counter.get_total_flops()
 
 
-@pytest.mark.parametrize("example", RAN)
+@pytest.mark.parametrize("example", SOURCED)
 def test_its_line_in_model_py_is_the_module(example: Example) -> None:
     for graph in graphs(example):
         module = module_of(graph)
@@ -289,6 +305,10 @@ def test_an_affine_free_batch_norm_is_not_exported() -> None:
         (ResizeLike(), [TensorType(("N", 4, 8, 8)), TensorType(("N", 4))]),
         (Flatten(), [TensorType(("N", 4, 2, 1))]),
         (Relu(), []),
+        (Quantize(0.1, 256), [TensorType(("N", 4))]),
+        (Quantize(0.0, 0), [TensorType(("N", 4))]),
+        (Quantize(0.1, -1, "uint8"), [TensorType(("N", 4))]),
+        (Quantize(0.1, 0, "int4"), [TensorType(("N", 4))]),
     ],
 )
 def test_operands_that_do_not_fit_are_refused(op: Op, operands: list[TensorType]) -> None:

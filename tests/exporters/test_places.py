@@ -15,7 +15,7 @@ from compiler.precision import typed
 from datac.published import load
 from exporters.canonical import canonical_graph
 from exporters.check import check
-from exporters.check_build import LABEL, expose
+from exporters.expose import LABEL, expose
 from exporters.faults import FAULTS, inject
 from exporters.faults.runtimes import HEALTHY, deployed
 from exporters.initialise import initialise

@@ -63,7 +63,7 @@ def test_what_a_target_cannot_do_is_missing_with_a_way_out(half):
     assert found["onnx-bf16"].status == found["torch-f16"].status == "missing"
     assert found["onnx-bf16"].reason == (
         "ONNX Runtime has no bf16 engines: its convolutions do not take bfloat16; choose "
-        "--precision f32 or f16"
+        "--precision f32 or f16 or int8"
     )
 
 
