@@ -30,6 +30,7 @@ def bench(
     folder: Path,
     *,
     seconds: float,
+    trust: bool = False,
     threads: int | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Timed:
@@ -41,7 +42,7 @@ def bench(
     require_intact(folder, manifest, (REFERENCE,))
     shape = (1, *manifest.network.input)
     options = BuildOptions(shape, threads=threads)
-    engines = open_engines(folder, manifest, options)
+    engines = open_engines(folder, manifest, options, trust=trust)
     case = load_reference(folder / REFERENCE).first(shape)
     with ExitStack() as stack:
         runners: dict[str, Runner] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 
 from datac import __version__
@@ -102,19 +103,30 @@ def read_build_genotype(folder: Path, manifest: Manifest) -> tuple[Genotype, Net
     return genotype, genotype.network
 
 
-def require_intact(folder: Path, manifest: Manifest, names: tuple[str, ...]) -> None:
+def require_intact(
+    folder: Path, manifest: Manifest, names: tuple[str, ...], way_out: str = "compile again"
+) -> None:
     """BadInput for the first of these files that is not the one the manifest describes."""
     for name in names:
         path = folder / name
         if name not in manifest.files:
-            raise BadInput(f"{path} is not listed in {MANIFEST}; compile again")
+            raise BadInput(f"{path} is not listed in {MANIFEST}; {way_out}")
         if not path.is_file():
-            raise BadInput(f"{path} is missing; compile again")
+            raise BadInput(f"{path} is missing; {way_out}")
         if sha256(path) != manifest.files[name].sha256:
             raise BadInput(
-                f"{path} is not the file that {MANIFEST} describes (its SHA-256 differs); "
-                "compile again"
+                f"{path} is not the file that {MANIFEST} describes (its SHA-256 differs); {way_out}"
             )
+
+
+def rebuild_command(folder: Path | str, engine: str) -> str:
+    """What makes the engine of this name (`onnx-f32`) again from the canonical ONNX."""
+    target, _, precision = engine.rpartition("-")
+    data = " --data DATASET" if precision == "int8" else ""
+    return (
+        shlex.join(["datac", "compile", str(folder), "--target", target, "--precision", precision])
+        + data
+    )
 
 
 def engine_folders(folder: Path, manifest: Manifest) -> list[Path]:
@@ -124,24 +136,38 @@ def engine_folders(folder: Path, manifest: Manifest) -> list[Path]:
     return sorted(found | listed)
 
 
-def read_side_car(folder: Path, engine: Path, manifest: Manifest) -> SideCar:
-    """The side-car of an engine, once every file beside it is what the manifest describes."""
+def read_side_car(
+    folder: Path, engine: Path, manifest: Manifest, *, trust: bool = False
+) -> SideCar:
+    """The side-car of an engine, once every file beside it is what the manifest describes.
+
+    trust: take the files as they are. An engine is native code, or read by some: whoever made it
+    decides what this process does.
+    """
     place = engine.relative_to(folder).as_posix()
-    listed = {name for name in manifest.files if name.startswith(f"{place}/")}
-    found = {path.relative_to(folder).as_posix() for path in engine.rglob("*") if path.is_file()}
-    require_intact(folder, manifest, tuple(sorted(listed | found)))
+    way_out = f"rebuild it: {rebuild_command(folder, engine.name)}"
+    if not trust:
+        listed = {name for name in manifest.files if name.startswith(f"{place}/")}
+        files = (path for path in engine.rglob("*") if path.is_file())
+        found = {path.relative_to(folder).as_posix() for path in files}
+        require_intact(
+            folder, manifest, tuple(sorted(listed | found)), f"{way_out}, or say --trust"
+        )
     side_car = read_json(engine / SIDE_CAR, SideCar)
-    _require_of_this_build(side_car, engine, manifest)
+    _require_of_this_build(side_car, engine, manifest, way_out)
     if not (engine / side_car.engine).is_file():
-        raise BadInput(f"{engine / side_car.engine} is missing; compile again")
-    if sha256(engine / side_car.engine) != side_car.engine_sha256:
+        raise BadInput(f"{engine / side_car.engine} is missing; {way_out}")
+    if not trust and sha256(engine / side_car.engine) != side_car.engine_sha256:
         raise BadInput(
-            f"{engine / side_car.engine} is not the engine that {SIDE_CAR} describes; compile again"
+            f"{engine / side_car.engine} is not the engine that {SIDE_CAR} describes; {way_out}, "
+            "or say --trust"
         )
     return side_car
 
 
-def _require_of_this_build(side_car: SideCar, engine: Path, manifest: Manifest) -> None:
+def _require_of_this_build(
+    side_car: SideCar, engine: Path, manifest: Manifest, way_out: str
+) -> None:
     """BadInput for a side-car that belongs beside another engine, or into another build.
 
     The model that it was built from is no part of this: there the gate has a verdict.
@@ -149,10 +175,10 @@ def _require_of_this_build(side_car: SideCar, engine: Path, manifest: Manifest) 
     if engine.name != f"{side_car.target}-{side_car.precision}":
         raise BadInput(
             f"{engine / SIDE_CAR} describes the engine {side_car.target}-{side_car.precision}, "
-            "which is not the name of its folder; compile again"
+            f"which is not the name of its folder; {way_out}"
         )
     described = (side_car.genotype_hash, side_car.network)
     if described != (manifest.genotype_hash, manifest.network):
         raise BadInput(
-            f"{engine / SIDE_CAR} is of another genotype or network than {MANIFEST}; compile again"
+            f"{engine / SIDE_CAR} is of another genotype or network than {MANIFEST}; {way_out}"
         )

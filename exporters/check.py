@@ -48,18 +48,20 @@ def check(
     data: LabelledInputs | None = None,
     *,
     max_drop: float = MAX_DROP,
+    trust: bool = False,
     threads: int | None = None,
     command: str = "",
     progress: Progress | None = None,
 ) -> Report:
     """The gate on a build: every engine that is there, and the canonical ONNX.
 
-    Writes nothing. Raises BadInput where a file that is to be trusted is not the manifest's.
+    trust: load engines whatever their files are. Writes nothing. Raises BadInput where a file that
+    is to be trusted is not the manifest's.
     """
     manifest = read_manifest(folder)
     subject = open_subject(folder, manifest)
     options = BuildOptions(subject.input_shape, threads=threads)
-    engines = open_engines(folder, manifest, options)
+    engines = open_engines(folder, manifest, options, trust=trust)
     return judge(
         subject,
         engines,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +13,10 @@ from pathlib import Path
 from datac import __version__
 from datac.documents.diagnosis import Diagnosis, Package, Readiness
 from datac.installed import installed_version
-from exporters.nvidia_driver import why_no_gpu
+from exporters.nvidia_driver import cuda_version, why_no_gpu
 from exporters.targets import TARGETS, resolve
 from exporters.targets.cores import available_cores
+from exporters.targets.packages import why_not_importable
 
 OWN_PACKAGES = ("datac", "compiler", "searcher", "exporters")
 
@@ -41,7 +44,12 @@ def doctor() -> Diagnosis:
     )
     origins = {name: origin_of(name) for name in OWN_PACKAGES}
     found = {package.name: package.version for package in packages}
-    problems = (*installation_problems(origins), *package_problems(found))
+    problems = (
+        *installation_problems(origins),
+        *package_problems(found),
+        *damaged_packages(found),
+        *driver_problems(found, cuda_version()),
+    )
     no_gpu = why_no_gpu()
     return Diagnosis(
         datac=__version__,
@@ -103,3 +111,77 @@ def package_problems(versions: Mapping[str, str | None]) -> tuple[str, ...]:
             "'datac[gpu]'",
         )
     return ()
+
+
+MODULES = {
+    "onnxruntime": "onnxruntime",
+    "onnxruntime-gpu": "onnxruntime",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
+    "tensorrt-rtx": "tensorrt_rtx",
+}
+"""Distribution → the module that it installs."""
+
+
+def damaged_packages(versions: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Packages that pip lists and Python does not find, or finds empty.
+
+    Two installations into one environment, or the removal of one of two packages that share a
+    folder, leave this behind; so does a stub whose libraries were never fetched.
+    """
+    listed = [name for name in MODULES if versions.get(name)]
+    return tuple(
+        f"pip lists {name} {versions[name]}, but Python does not load {MODULES[name]}, or without "
+        f"its content; pip install --force-reinstall --no-deps {name}=={versions[name]}"
+        for name in listed
+        if why_not_importable(MODULES[name], CONTENT[MODULES[name]]) is not None
+    )
+
+
+CONTENT = {
+    "onnxruntime": "InferenceSession",
+    "openvino": "Core",
+    "tensorrt": "Builder",
+    "tensorrt_rtx": "Builder",
+}
+"""Module → what it has where it is whole."""
+
+CUDA_OF = {"onnxruntime-gpu": (1, 27)}
+"""Distribution → its first version that is built for CUDA 13."""
+
+CUDA_LIBRARIES = {"libcublasLt.so.13": "nvidia-cublas", "libcudnn.so.9": "nvidia-cudnn-cu13"}
+"""What ONNX Runtime's CUDA provider loads → the package that brings it."""
+
+
+def driver_problems(
+    versions: Mapping[str, str | None], cuda: tuple[int, int] | None
+) -> tuple[str, ...]:
+    """What makes ONNX Runtime fall back to the CPU without a word, on a machine with a GPU."""
+    version = versions.get("onnxruntime-gpu")
+    if version is None or cuda is None or not _is_at_least(version, CUDA_OF["onnxruntime-gpu"]):
+        return ()
+    if cuda < (13, 0):
+        return (
+            f"the NVIDIA driver runs CUDA up to {cuda[0]}.{cuda[1]}, and onnxruntime-gpu {version} "
+            "is built for CUDA 13, so it would run on the CPU; update the driver to 580 or later, "
+            "or pip install 'onnxruntime-gpu<1.27'",
+        )
+    return tuple(
+        f"onnxruntime-gpu {version} needs {library}, which is not found, so it would run on the "
+        f"CPU; pip install {package}, or import torch before it"
+        for library, package in CUDA_LIBRARIES.items()
+        if not _loads(library)
+    )
+
+
+def _is_at_least(version: str, least: tuple[int, int]) -> bool:
+    numbers = re.findall(r"\d+", version)[:2]
+    return tuple(map(int, numbers)) >= least
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.graph import Graph
-from datac.documents.build_folder import ENGINES, MODEL, SIDE_CAR, Manifest, SideCar
+from datac.documents.build_folder import ENGINES, MODEL, SIDE_CAR, WEIGHTS, Manifest, SideCar
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.precision import Precision
 from datac.documents.report import TargetResult
 from datac.output_folder import write_beside
-from exporters.build_folder import engine_folders, read_side_car, sha256
+from exporters.build_folder import engine_folders, read_side_car, rebuild_command, sha256
 from exporters.canonical import canonical_onnx
 from exporters.kept import kept_convolutions
+from exporters.nvidia_driver import cuda_version
 from exporters.precision import Plan, own_model, plan_for
 from exporters.quantisation import Calibration, quantise
 from exporters.targets import resolve
@@ -150,18 +151,23 @@ def build_engine(name: str, source: Source, options: BuildOptions) -> Built:
     )
 
 
-def open_engines(folder: Path, manifest: Manifest, options: BuildOptions) -> list[Built]:
+def open_engines(
+    folder: Path, manifest: Manifest, options: BuildOptions, *, trust: bool = False
+) -> list[Built]:
     """Every engine of a build; see `open_engine`."""
     places = engine_folders(folder, manifest)
-    return [open_engine(folder, place, manifest, options) for place in places]
+    return [open_engine(folder, place, manifest, options, trust=trust) for place in places]
 
 
-def open_engine(folder: Path, place: Path, manifest: Manifest, options: BuildOptions) -> Built:
+def open_engine(
+    folder: Path, place: Path, manifest: Manifest, options: BuildOptions, *, trust: bool = False
+) -> Built:
     """An engine of an earlier compile; BadInput where its files are not those of the manifest.
 
-    One that was built from another model is not loaded, and has failed.
+    One that was built from another model is not loaded, and has failed. trust: whatever its files
+    are, they are loaded.
     """
-    side_car = read_side_car(folder, place, manifest)
+    side_car = read_side_car(folder, place, manifest, trust=trust)
     engine = Engine(side_car.engine, side_car.versions, side_car.device, side_car.options)
     result = TargetResult(
         target=side_car.target,
@@ -218,6 +224,7 @@ def _write_side_car(
         engine=engine.file,
         engine_sha256=sha256(place / engine.file),
         model_sha256=sha256(source.folder / MODEL),
+        weights_sha256=sha256(source.folder / WEIGHTS),
         genotype_hash=source.genotype.hash,
         network=source.network,
         float32_nodes=plan.float32,
@@ -225,6 +232,13 @@ def _write_side_car(
         input_shape=("N", options.input_shape[1], "H", "W") if dynamic else shape,
         versions=dict(engine.versions),
         device=engine.device,
+        driver=_driver() if engine.device.startswith("cuda") else None,
+        rebuild=rebuild_command("BUILD", place.name),
         options=dict(engine.options),
     )
     write_beside(place / SIDE_CAR, side_car.to_json())
+
+
+def _driver() -> str | None:
+    version = cuda_version()
+    return None if version is None else f"for CUDA {version[0]}.{version[1]}"

@@ -35,6 +35,14 @@ def why_no_gpu() -> str | None:
     return None
 
 
+def cuda_version() -> tuple[int, int] | None:
+    """The newest CUDA that the driver can run, e.g. (13, 0); None without a driver."""
+    driver, version = library(), ctypes.c_int(0)
+    if driver is None or driver.cuDriverGetVersion(ctypes.byref(version)) != 0:
+        return None
+    return version.value // 1000, version.value % 1000 // 10
+
+
 def error_text(driver: Any, status: int) -> str:
     """What the driver says about a status of its own."""
     text = ctypes.c_char_p()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from compiler.lower import INPUT, OUTPUT
 from datac.datasets.palette import class_colors
 from datac.datasets.pixels import is_image_name, read_image
 from datac.datasets.preprocess import preprocess
-from datac.documents.build_folder import Manifest
 from datac.documents.network import Classes, Network, Preprocessing
 from datac.errors import BadInput, PlatformMissing
 from datac.output_folder import check_replaceable, replaced_whole, write_beside
@@ -48,6 +47,7 @@ def predict(
     out: Path,
     *,
     engine: str | None,
+    trust: bool = False,
     threads: int | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Prediction:
@@ -64,7 +64,8 @@ def predict(
             f"{build} does not say how an image is prepared; compile it with --data DATASET"
         )
     paths = _images(source, one_mask_each=network.task == "segmentation")
-    built = _engine(build, manifest, engine, threads)
+    options = BuildOptions((1, *network.input), threads=threads)
+    built = _engine(build, open_engines(build, manifest, options, trust=trust), engine)
     writer = _Masks(network) if network.task == "segmentation" else _Labels(network)
     whole, inside = [], []
     with built.load() as runner, replaced_whole(out, "prediction") as folder:
@@ -121,9 +122,8 @@ def _images(source: Path, *, one_mask_each: bool) -> list[Path]:
     return paths
 
 
-def _engine(build: Path, manifest: Manifest, name: str | None, threads: int | None) -> Built:
-    options = BuildOptions((1, *manifest.network.input), threads=threads)
-    engines = {built.name: built for built in open_engines(build, manifest, options)}
+def _engine(build: Path, found: Sequence[Built], name: str | None) -> Built:
+    engines = {built.name: built for built in found}
     if name is not None and name not in engines:
         raise BadInput(f"{build} has no engine {name}; it has {', '.join(engines) or 'none'}")
     chosen = [engines[name]] if name is not None else [b for b in engines.values() if b.runs]

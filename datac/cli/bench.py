@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from datac.cli.options import threads_option
+from datac.cli.options import threads_option, trust_option
 from datac.exit_codes import ExitCode
 
 
@@ -18,8 +18,9 @@ from datac.exit_codes import ExitCode
     help="Time for all engines together.",
 )
 @threads_option
+@trust_option
 @click.option("--json", "as_json", is_flag=True, help="Print the latencies as JSON.")
-def bench(build: Path, seconds: float, threads: int | None, as_json: bool) -> ExitCode:
+def bench(build: Path, seconds: float, threads: int | None, trust: bool, as_json: bool) -> ExitCode:
     """Time a build's engines in interleaved rounds. Writes nothing.
 
     \b
@@ -31,7 +32,7 @@ def bench(build: Path, seconds: float, threads: int | None, as_json: bool) -> Ex
     from exporters.bench import bench as run_bench
 
     with progress_line() as show:
-        timed = run_bench(build, seconds=seconds, threads=threads, progress=show)
+        timed = run_bench(build, seconds=seconds, trust=trust, threads=threads, progress=show)
     for name, reason in timed.skipped.items():
         click.echo(f"{name} was not timed: {reason}", err=True)
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datac.cli.options import max_drop_option, threads_option
+from datac.cli.options import max_drop_option, threads_option, trust_option
 from datac.documents.precision import FLOATING_POINT, Precision
 from datac.errors import BadInput
 from datac.exit_codes import ExitCode
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     help="With --outputs: what the runners computed in.  [default: f32]",
 )
 @max_drop_option
+@trust_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--markdown", is_flag=True, help="Print it as Markdown, for a pull request.")
 @click.option(
@@ -105,8 +106,11 @@ def check(
         from datac.output_folder import check_writable_file
 
         check_writable_file(junit)
+    trust = bool(measured.pop("trust"))
+    if trust and (build is None or not build.is_dir() or measured["outputs"] is not None):
+        raise BadInput("--trust is for the engines of a BUILD; nothing else is loaded unchecked")
     if saved is None:
-        report = _of_file(build, tolerance, **measured)
+        report = _of_file(build, tolerance, trust, **measured)
     elif build is not None or any(value is not None for value in measured.values()):
         raise BadInput("--saved runs nothing, so it takes no BUILD, --data or --threads")
     else:
@@ -120,7 +124,7 @@ def check(
     return exit_code(report)
 
 
-def _of_file(build: Path | None, tolerance: float | None, **measured: Any) -> Report:
+def _of_file(build: Path | None, tolerance: float | None, trust: bool, **measured: Any) -> Report:
     if build is None:
         raise BadInput("name a BUILD, or a report by --saved; datac check --help tells more")
     if tolerance is not None:
@@ -142,11 +146,12 @@ def _of_file(build: Path | None, tolerance: float | None, **measured: Any) -> Re
             f"{build} is not a build but a file; to check an ONNX of another tool give --genotype "
             "and --weights with it"
         )
-    return _of_build(build, **measured)
+    return _of_build(build, trust, **measured)
 
 
 def _of_build(
     build: Path,
+    trust: bool,
     data: str | None,
     split: str | None,
     samples: int | None,
@@ -165,6 +170,7 @@ def _of_build(
             build,
             inputs.labelled(read_manifest(build).network),
             max_drop=MAX_DROP if max_drop is None else max_drop,
+            trust=trust,
             threads=threads,
             command=command_line(),
             progress=show,

@@ -342,3 +342,10 @@ max_drop_option = click.option(
     help="How far the metric of an engine below float32 may fall behind its control.  "
     "[default: 0.01]",
 )
+
+
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Load engines that are not those of the manifest: native code of whoever made them.",
+)

@@ -1,10 +1,11 @@
 """`datac predict`: images through an engine of a build."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from datac.cli.options import threads_option
+from datac.cli.options import threads_option, trust_option
 
 
 @click.command()
@@ -19,7 +20,8 @@ from datac.cli.options import threads_option
 )
 @click.option("--engine", metavar="NAME", help="Which, e.g. openvino-bf16.  [default: first]")
 @threads_option
-def predict(build: Path, images: Path, out: Path, engine: str | None, threads: int | None) -> None:
+@trust_option
+def predict(build: Path, images: Path, out: Path, **how: Any) -> None:
     """Write a mask for every image, or the label of each, and say how long one takes.
 
     \b
@@ -30,7 +32,7 @@ def predict(build: Path, images: Path, out: Path, engine: str | None, threads: i
     from exporters.predict import predict as run_predict
 
     with progress_line() as show:
-        done = run_predict(build, images, out, engine=engine, threads=threads, progress=show)
+        done = run_predict(build, images, out, progress=show, **how)
     what = "1 image" if done.images == 1 else f"{done.images} images"
     click.echo(
         f"{what} by {done.engine}: {done.whole_ms:.1f} ms from file to file, "

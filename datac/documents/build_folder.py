@@ -67,11 +67,14 @@ class SideCar(Document):
     engine: FileName = Field(description="the file to load, in this folder")
     engine_sha256: str
     model_sha256: str = Field(description="the canonical model.onnx that it came from")
+    weights_sha256: str = Field(default="", description="the weights.safetensors beside it")
     genotype_hash: str
     network: Network = Field(description="preprocessing and class names travel in here")
     input_shape: tuple[int | str, ...]
     versions: dict[str, str]
     device: str
+    driver: str | None = Field(default=None, description="of the GPU that it was built with")
+    rebuild: str = Field(default="", description="the command that makes it again")
     float32_nodes: tuple[str, ...] = Field(
         default=(), description="of an engine in f16: what stays float32, since it leaves the range"
     )

@@ -14,7 +14,7 @@ from datac.output_folder import write_beside
 from exporters.gpu import Gpu
 from exporters.nvidia_driver import why_no_gpu
 from exporters.targets.packages import why_not_importable
-from exporters.targets.target import BuildOptions, Engine, Missing, Runner, require
+from exporters.targets.target import BuildOptions, Engine, Missing, Runner, require, require_version
 from exporters.targets.tensorrt_builder import FILE, build_plan, network_flags
 from exporters.targets.tensorrt_runner import TensorRTRunner
 
@@ -79,7 +79,9 @@ class TensorRT:
     def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:  # noqa: ARG002
         """Deserialise the plan on device 0."""
         require(self.missing_to_run())
-        return TensorRTRunner(import_module("tensorrt"), "TensorRT", folder / engine.file)
+        trt = import_module("tensorrt")
+        require_version("TensorRT", self.name, engine, trt.__version__)
+        return TensorRTRunner(trt, "TensorRT", folder / engine.file)
 
 
 def timing_cache_file(version: str, gpu: str) -> Path:

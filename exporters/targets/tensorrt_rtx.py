@@ -11,7 +11,7 @@ from datac.documents.precision import Precision
 from datac.output_folder import write_beside
 from exporters.nvidia_driver import why_no_gpu
 from exporters.targets.packages import why_not_importable
-from exporters.targets.target import BuildOptions, Engine, Missing, Runner, require
+from exporters.targets.target import BuildOptions, Engine, Missing, Runner, require, require_version
 from exporters.targets.tensorrt_builder import FILE, build_plan
 from exporters.targets.tensorrt_runner import TensorRTRunner
 
@@ -69,4 +69,6 @@ class TensorRTRTX:
     def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:  # noqa: ARG002
         """Deserialise the plan on device 0."""
         require(self.missing_to_run())
-        return TensorRTRunner(import_module("tensorrt_rtx"), "TensorRT-RTX", folder / engine.file)
+        trt = import_module("tensorrt_rtx")
+        require_version("TensorRT-RTX", self.name, engine, trt.__version__)
+        return TensorRTRunner(trt, "TensorRT-RTX", folder / engine.file)

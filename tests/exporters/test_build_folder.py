@@ -3,21 +3,26 @@
 import json
 from hashlib import sha256
 
+import onnx
 import pytest
+from onnx import numpy_helper
 
-from datac.documents.build_folder import Manifest
+from datac.documents.build_folder import Manifest, SideCar
 from datac.documents.network import DEFAULTS
 from datac.documents.read import read_json
 from datac.errors import BadInput
+from exporters.bench import bench
 from exporters.build_folder import (
     engine_folders,
     read_build_genotype,
     read_manifest,
     read_side_car,
+    rebuild_command,
     require_intact,
     write_manifest,
 )
 from exporters.build_folder import sha256 as digest_of
+from exporters.check import check
 
 
 def test_a_digest_is_that_of_the_bytes(tmp_path):
@@ -138,3 +143,46 @@ def test_the_genotype_of_a_build_names_its_network(build, genotype, networks):
     (build / "genotype.json").write_text(genotype.to_json())
     with pytest.raises(BadInput, match="names no network"):
         read_build_genotype(build, read_manifest(build))
+
+
+# ---- the way out, and trust ----------------------------------------------------------------------
+
+
+def damaged(build):
+    """An engine with other weights than the manifest's: still a model, still runs."""
+    path = build / "engines" / "onnx-f32" / "model.onnx"
+    model = onnx.load(path)
+    tensor = next(t for t in model.graph.initializer if t.name.startswith("head."))
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + 1, tensor.name))
+    onnx.save(model, path)
+
+
+def test_a_swapped_engine_is_refused_with_the_command_that_rebuilds_it(build):
+    damaged(build)
+    command = rf"rebuild it: datac compile {build} --target onnx --precision f32, or say --trust$"
+    for use in (check, lambda folder: bench(folder, seconds=0.1)):
+        with pytest.raises(BadInput, match=command):
+            use(build)
+
+
+def test_trust_loads_it_and_the_gate_judges_it_all_the_same(build):
+    damaged(build)
+    report = check(build, trust=True, threads=1)
+    found = {target.target: target for target in report.targets}
+    assert (found["onnx"].verdict, found["openvino"].verdict) == ("fail", "pass")
+    assert "head" in found["onnx"].reason
+    assert "onnx-f32" in bench(build, seconds=0.1, trust=True, threads=1).latencies
+
+
+def test_a_side_car_says_what_its_engine_came_from_and_how_to_make_it_again(build):
+    side_car = read_json(build / "engines" / "onnx-f32" / "engine.json", SideCar)
+    assert side_car.weights_sha256 == digest_of(build / "weights.safetensors")
+    assert side_car.model_sha256 == digest_of(build / "model.onnx")
+    assert side_car.rebuild == "datac compile BUILD --target onnx --precision f32"
+    assert side_car.driver is None, "no GPU took part"
+
+
+def test_a_command_for_a_shell_is_quoted_and_int8_needs_data():
+    assert rebuild_command("my build; rm", "trt-rtx-int8") == (
+        "datac compile 'my build; rm' --target trt-rtx --precision int8 --data DATASET"
+    )

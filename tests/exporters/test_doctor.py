@@ -14,7 +14,9 @@ from datac.cli.doctor import doctor as command
 from exporters import doctor as examination
 from exporters.doctor import (
     Diagnosis,
+    damaged_packages,
     doctor,
+    driver_problems,
     installation_problems,
     origin_of,
     package_problems,
@@ -118,3 +120,33 @@ def test_the_exit_code_tells_broken_from_absent(monkeypatch, problems, code):
     assert result.exception is None
     assert result.return_value == code
     assert all(problem in result.output for problem in problems)
+
+
+# ---- traps ---------------------------------------------------------------------------------------
+
+
+def test_a_package_that_pip_lists_and_python_does_not_load_is_broken(monkeypatch):
+    """What is left of two ONNX Runtimes when one is uninstalled, or of a stub."""
+    why = {"onnxruntime": "is installed here but damaged", "openvino": None}
+    monkeypatch.setattr(examination, "why_not_importable", lambda module, _: why[module])
+    found = damaged_packages({"onnxruntime": "1.32.0", "openvino": "2026.4.1", "tensorrt": None})
+    assert len(found) == 1
+    assert found[0].endswith("pip install --force-reinstall --no-deps onnxruntime==1.32.0")
+
+
+def test_a_driver_that_is_too_old_is_named_with_the_way_out():
+    (problem,) = driver_problems({"onnxruntime-gpu": "1.31.1"}, (12, 8))
+    assert "the NVIDIA driver runs CUDA up to 12.8" in problem
+    assert "update the driver" in problem
+    assert driver_problems({"onnxruntime-gpu": "1.26.0"}, (12, 8)) == ()
+    assert driver_problems({"onnxruntime-gpu": "1.31.1"}, None) == (), "no GPU, no trap"
+    assert driver_problems({}, (12, 8)) == ()
+
+
+def test_a_library_without_which_the_cuda_provider_falls_back_is_named(monkeypatch):
+    monkeypatch.setattr(examination, "_loads", lambda library: library != "libcudnn.so.9")
+    (problem,) = driver_problems({"onnxruntime-gpu": "1.31.1"}, (13, 0))
+    assert "needs libcudnn.so.9" in problem
+    assert "pip install nvidia-cudnn-cu13" in problem
+    monkeypatch.setattr(examination, "_loads", lambda _: True)
+    assert driver_problems({"onnxruntime-gpu": "1.31.1"}, (13, 0)) == ()

@@ -47,7 +47,7 @@ def test_a_precision_that_the_processor_lacks_is_missing(monkeypatch):
     missing = target.missing_precision("bf16")
     assert str(missing) == (
         "OpenVINO has no bf16 engines: this processor has no instructions for it; choose "
-        "--precision f32"
+        "--precision f32 or int8"
     )
 
 
