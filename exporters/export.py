@@ -205,7 +205,7 @@ def _finish(
 ) -> Report:
     """Build the engines, judge all, and write manifest and report."""
     write_beside(folder / RUNTIME, runtime_source())
-    source = _source(folder, genotype, network, request.calibration)
+    source = source_of(folder, genotype, network, request.calibration)
     engines: list[Built] = []
     for name, precision in request.engines({place.name for place in keep}):
         request.say(f"build {name} {precision}", 0.3)
@@ -232,9 +232,10 @@ def _finish(
     return report
 
 
-def _source(
+def source_of(
     folder: Path, genotype: Genotype, network: Network, calibration: Calibration | None
 ) -> Source:
+    """What engines are made from, of a build whose files are its own."""
     graph = bound_graph(genotype, network, read_weights_file(folder / WEIGHTS), WEIGHTS)
     inputs = tuple(case.input for case in load_reference(folder / REFERENCE).cases)
     return Source(folder, genotype, network, canonical_graph(graph), inputs, calibration)

@@ -6,7 +6,9 @@ against a driver that the tests play.
 """
 
 import ctypes
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,12 @@ class Gpu:
         self._call("cuEventElapsedTime", ctypes.byref(elapsed_ms), self._start, self._stop)
         return elapsed_ms.value
 
+    def memory_in_use(self) -> int:
+        """Bytes of the device, of every process."""
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
+        return total.value - free.value
+
     def close(self) -> None:
         """Give everything back. Twice does no harm."""
         if not self._open:
@@ -134,3 +142,21 @@ class Gpu:
         status = getattr(self._driver, function)(*arguments)
         if status != 0:
             raise TargetFailed(f"{function} failed on the GPU ({error_text(self._driver, status)})")
+
+
+def memory_in_use(device: str) -> int:
+    """Bytes in use: of the GPU for a device that begins with "cuda", else of this process.
+
+    0 where the system does not say.
+    """
+    if device.startswith("cuda"):
+        gpu = Gpu()
+        try:
+            return gpu.memory_in_use()
+        finally:
+            gpu.close()
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

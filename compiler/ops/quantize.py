@@ -38,7 +38,7 @@ class Quantize(Op):
         if self.dtype not in LIMITS:
             raise ValueError(f"quantize to {self.dtype}: choose {' or '.join(LIMITS)}")
         low, high = LIMITS[self.dtype]
-        if not (low <= self.zero_point <= high and self.scale > 0):
+        if not (low <= self.zero_point <= high and 0 < self.scale < float("inf")):
             raise ValueError(f"quantize: zero point {self.zero_point}, scale {self.scale}")
         return x
 

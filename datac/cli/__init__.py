@@ -36,6 +36,7 @@ COMMANDS = {
     "inspect": "datac.cli.inspect:inspect",
     "show": "datac.cli.show:show",
     "dataset": "datac.cli.dataset:dataset",
+    "selftest": "datac.cli.selftest:selftest",
     "doctor": "datac.cli.doctor:doctor",
 }
 """Every command and where it stands, in the order in which a user meets them."""

@@ -27,6 +27,7 @@ from datac.documents.network import Network
 from datac.documents.report import Report
 from datac.documents.search_result import SearchResult
 from datac.documents.search_space import SearchSpace
+from datac.documents.selftest import SelfTest
 from datac.documents.sentences import first_problem, nearest, printable, quote
 from datac.documents.text_forms import parse_text
 from datac.documents.train_result import TrainResult
@@ -72,6 +73,7 @@ FORMATS: dict[str, Format] = {
     "datac.manifest/1": Format(Manifest),
     "datac.engine/1": Format(SideCar),
     "datac.bisection/1": Format(Bisection),
+    "datac.selftest/1": Format(SelfTest, limit_bytes=64 * MIB),
     "datac.report/1": Format(Report, limit_bytes=256 * MIB),  # it carries images
 }
 """Every schema that this version reads. A new version is a line here; an old one stays."""
