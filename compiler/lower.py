@@ -16,6 +16,8 @@ from datac.documents.sentences import nearest
 from datac.errors import BadInput
 
 INPUT, OUTPUT, AUXILIARY = "input", "logits", "auxiliary"
+IMAGE, CLASSES = "image", "classes"
+"""Input and output of an engine that has more in it: `compiler.embed`."""
 
 
 @dataclass(frozen=True)
@@ -143,4 +145,14 @@ def _used(cell: Cell) -> list[tuple[int, Node]]:
     return [(number, node) for number, node in cell.numbered() if number in used]
 
 
-__all__ = ["AUXILIARY", "FIRST_NODE", "INPUT", "OUTPUT", "check_operations", "lower", "used_paths"]
+__all__ = [
+    "AUXILIARY",
+    "CLASSES",
+    "FIRST_NODE",
+    "IMAGE",
+    "INPUT",
+    "OUTPUT",
+    "check_operations",
+    "lower",
+    "used_paths",
+]

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from compiler.graph import Graph, Node
-from compiler.ops import Cast, Input, Quantize
+from compiler.ops import ArgMax, Cast, Input, Quantize
 
 
 def place_name(node: Node) -> str:
@@ -22,6 +22,7 @@ def boundaries(graph: Graph) -> tuple[str, ...]:
 
     And every value that is rounded to int8, which ends what a runtime can fuse.
 
+    No class numbers: between equal logits either answer is right.
     No casts: a runtime that computes in their type by itself has none. What reads a cast reads
     what stands before it.
     """
@@ -38,7 +39,7 @@ def boundaries(graph: Graph) -> tuple[str, ...]:
     return tuple(
         node.name
         for node in graph.nodes()
-        if not isinstance(node.op, Input | Cast)
+        if not isinstance(node.op, Input | Cast | ArgMax)
         and (
             isinstance(node.op, Quantize)
             or node.name in outputs

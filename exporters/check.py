@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from compiler.lower import INPUT
+from compiler.embed import ARGMAX, PREPROCESS
+from compiler.lower import INPUT, OUTPUT
 from datac.documents.build_folder import (
     MODEL,
     WEIGHTS,
@@ -24,6 +25,7 @@ from exporters.build_folder import (
     sha256,
 )
 from exporters.check_build import judge_check_build, why_unseen, why_wrong
+from exporters.class_numbers import judge_classes
 from exporters.control import MAX_DROP, compare_with_controls
 from exporters.disagreement import why_clear
 from exporters.engine_files import ONNX_FILES, engine_difference
@@ -32,6 +34,7 @@ from exporters.environment import environment
 from exporters.measure import measure
 from exporters.numbers import Numbers, judge_numbers
 from exporters.places import TOLERATED
+from exporters.reference import Reference
 from exporters.saved import overall
 from exporters.subject import Subject, open_subject
 from exporters.targets import resolve
@@ -172,7 +175,7 @@ def _load_and_judge(
         try:
             runner = stack.enter_context(built.load())
             reference = subject.reference_for(built.plan)
-            numbers = judge_numbers(runner, reference, built.shape, built.plan.precision)
+            numbers = _judge_outputs(runner, reference, built)
         except (TargetFailed, PlatformMissing) as error:
             # Missing: built, but the device that it was built for does not answer here.
             status = "failed" if isinstance(error, TargetFailed) else "built"
@@ -185,12 +188,23 @@ def _load_and_judge(
     return judged, runners
 
 
+def _judge_outputs(runner: Runner, reference: Reference, built: Built) -> Numbers:
+    """Logits by their error; class numbers by the margins that they decide against."""
+    cases = reference.fitting(built.shape)
+    if ARGMAX not in built.plan.embed or not cases:
+        return judge_numbers(runner, reference, built.shape, built.plan.precision)
+    logits = [case.outputs[OUTPUT] for case in cases]
+    return judge_classes(runner, cases, logits, reference.predicted_error[OUTPUT])
+
+
 def _judge_places(built: Built, subject: Subject) -> Built:
     """Look inside, where the engine is an ONNX file and an input fits it."""
     cases = subject.reference.fitting(built.shape)
     if built.result.target not in ONNX_FILES or not cases:
         return built
     try:
+        if PREPROCESS in built.plan.embed:
+            cases = subject.reference_for(built.plan).fitting(built.shape)
         places = judge_check_build(built, subject.deployed(built.plan), cases[0], subject.unfolded)
     except TargetFailed as error:
         # Exposing may ask for what the target cannot do; the outputs are judged all the same.

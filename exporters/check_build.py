@@ -13,10 +13,12 @@ from pathlib import Path
 
 import onnx
 
+from compiler.embed import PREPROCESS
 from compiler.graph import Graph
-from compiler.lower import INPUT
+from compiler.lower import CLASSES, IMAGE, INPUT
 from compiler.places import boundaries
 from datac.documents.report import PlaceResult, PlacesResult
+from exporters.embedded import to_image
 from exporters.engines import Built
 from exporters.expose import expose
 from exporters.likely import likely_kind
@@ -24,7 +26,6 @@ from exporters.onnx_file import read_onnx
 from exporters.places import TOLERATED, PlaceError, Seen, judge_places, unseen
 from exporters.reference import Case
 from exporters.rounding import ARITHMETIC, Arithmetic
-from exporters.targets import resolve
 from exporters.targets.specialise import write_model
 from exporters.targets.target import Array, Arrays
 
@@ -58,8 +59,15 @@ def look_inside(built: Built, graph: Graph, case: Case) -> Seen:
     model = expose(read_onnx(built.folder / built.engine.file), labels.values())
     answers = run_model(built, model, {INPUT: case.input})
     seen = {name: answers[label] for name, label in labels.items() if label in answers}
-    seen |= {name: answers[key] for key, name in graph.outputs.items() if key in answers}
-    return {INPUT: case.input, **seen}
+    seen |= {
+        name: answers[key]
+        for key, name in graph.outputs.items()
+        if key in answers and key != CLASSES
+    }
+    given: dict[str, Array] = {INPUT: case.input}
+    if PREPROCESS in built.plan.embed and built.preprocessing is not None:
+        given = {IMAGE: to_image(case.input, built.preprocessing)}
+    return {**given, **seen}
 
 
 def run_model(built: Built, model: onnx.ModelProto, inputs: Arrays) -> dict[str, Array]:
@@ -68,8 +76,7 @@ def run_model(built: Built, model: onnx.ModelProto, inputs: Arrays) -> dict[str,
     assert built.options is not None
     with tempfile.TemporaryDirectory(prefix="datac-check-build-") as folder:
         write_model(model, Path(folder) / built.engine.file)
-        target = resolve(built.result.target)
-        with target.load(Path(folder), built.engine, built.options) as runner:
+        with built.load_from(Path(folder)) as runner:
             return runner.run(inputs)
 
 

@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from compiler.graph import Graph
 from datac.documents.build_folder import ENGINES, MODEL, SIDE_CAR, WEIGHTS, Manifest, SideCar
 from datac.documents.genotype import Genotype
-from datac.documents.network import Network
+from datac.documents.network import Network, Preprocessing
 from datac.documents.precision import Precision
 from datac.documents.report import TargetResult
 from datac.output_folder import write_beside
 from exporters.build_folder import engine_folders, read_side_car, rebuild_command, sha256
 from exporters.canonical import canonical_onnx
+from exporters.embedded import wrapped
 from exporters.kept import kept_convolutions
 from exporters.nvidia_driver import cuda_version
-from exporters.precision import Plan, own_model, plan_for
+from exporters.precision import Plan, has_own_model, own_model, plan_for
 from exporters.quantisation import Calibration, quantise
 from exporters.targets import resolve
 from exporters.targets.specialise import write_model
@@ -48,6 +49,7 @@ class Built:
     folder: Path
     engine: Engine | None = None
     options: BuildOptions | None = None
+    preprocessing: Preprocessing | None = None
 
     @property
     def name(self) -> str:
@@ -58,7 +60,12 @@ class Built:
     def plan(self) -> Plan:
         """What its own model was made by."""
         assert self.options is not None
-        return Plan(self.options.precision, self.result.float32_nodes, self.result.quantisation)
+        return Plan(
+            self.options.precision,
+            self.result.float32_nodes,
+            self.result.quantisation,
+            self.result.embedded,
+        )
 
     @property
     def runs(self) -> bool:
@@ -74,13 +81,18 @@ class Built:
 
     def load(self) -> Runner:
         """The runner; use as a context manager."""
+        return self.load_from(self.folder)
+
+    def load_from(self, folder: Path) -> Runner:
+        """Likewise of files elsewhere, as if they were its own."""
         assert self.engine is not None
         assert self.options is not None
-        return resolve(self.result.target).load(self.folder, self.engine, self.options)
+        runner = resolve(self.result.target).load(folder, self.engine, self.options)
+        return wrapped(runner, self.result.embedded, self.preprocessing)
 
     def with_result(self, **changes: object) -> Built:
         """The same engine, the report knowing more."""
-        return Built(self.result.model_copy(update=changes), self.folder, self.engine, self.options)
+        return replace(self, result=self.result.model_copy(update=changes))
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,10 @@ class Source:
 
     def plan(self, target: Target, options: BuildOptions) -> Plan:
         """What an engine of that precision is made by: ranges scanned, or calibrated."""
+        found = self._precision(target, options)
+        return replace(found, embed=options.embed) if target.embeds else found
+
+    def _precision(self, target: Target, options: BuildOptions) -> Plan:
         if options.precision not in target.typed:
             return Plan(options.precision)
         if options.precision != "int8":
@@ -110,13 +126,15 @@ class Source:
 
     @contextmanager
     def model(self, target: Target, plan: Plan) -> Iterator[Path]:
-        """The ONNX that the target starts from: the canonical one, or one in the plan's types."""
-        if plan.precision not in target.typed:
+        """The ONNX that the target starts from: the canonical one, or one of the plan's own."""
+        if not has_own_model(plan, target.typed):
             yield self.folder / MODEL
             return
         with tempfile.TemporaryDirectory(prefix="datac-engine-") as folder:
             path = Path(folder) / MODEL
-            write_model(own_model(self.graph, plan, self.genotype, self.network), path)
+            typed = plan.precision in target.typed
+            model = own_model(self.graph, plan, self.genotype, self.network, typed=typed)
+            write_model(model, path)
             yield path
 
 
@@ -144,8 +162,11 @@ def build_engine(name: str, source: Source, options: BuildOptions) -> Built:
         return Built(result.model_copy(update=failed), place)
     seconds = time.perf_counter() - begin
     _write_side_car(source, place, plan, options, engine, name)
-    built = Built(result, place, engine, _options_of(engine, options, options.precision))
-    built = built.with_result(float32_nodes=plan.float32, quantisation=plan.quantisation)
+    loading = _options_of(engine, options, options.precision)
+    built = Built(result, place, engine, loading, source.network.preprocessing)
+    built = built.with_result(
+        float32_nodes=plan.float32, quantisation=plan.quantisation, embedded=plan.embed
+    )
     return built.with_result(
         build_seconds=seconds, **_described(target, place, engine, options.precision)
     )
@@ -174,9 +195,11 @@ def open_engine(
         precision=side_car.precision,
         float32_nodes=side_car.float32_nodes,
         quantisation=side_car.quantisation,
+        embedded=side_car.embedded,
         status="built",
     )
-    built = Built(result, place, engine, _options_of(engine, options, side_car.precision))
+    loading = _options_of(engine, options, side_car.precision)
+    built = Built(result, place, engine, loading, side_car.network.preprocessing)
     described = _described(resolve(side_car.target), place, engine, side_car.precision)
     model = manifest.files.get(MODEL)
     if model is None or side_car.model_sha256 != model.sha256:
@@ -229,6 +252,7 @@ def _write_side_car(
         network=source.network,
         float32_nodes=plan.float32,
         quantisation=plan.quantisation,
+        embedded=plan.embed,
         input_shape=("N", options.input_shape[1], "H", "W") if dynamic else shape,
         versions=dict(engine.versions),
         device=engine.device,

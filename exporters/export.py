@@ -76,6 +76,7 @@ class Request:
     seed: int = 0
     bench_seconds: float = 10.0
     calibration: Calibration | None = None
+    embed: tuple[str, ...] = ()
     max_drop: float = MAX_DROP
     command: str = ""
     progress: Progress | None = None
@@ -117,6 +118,7 @@ class Request:
             dynamic_height_width=self.dynamic,
             device="cuda" if self.device == "cuda" else "cpu",
             threads=self.threads,
+            embed=self.embed,
             progress=self.progress,
         )
 

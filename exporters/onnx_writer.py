@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from compiler.graph import Graph, Node
 from compiler.ops import Input, TensorType
@@ -25,6 +25,7 @@ IR_VERSION = 10
 """The oldest that knows opset 18 features used here and that every target reads."""
 
 DYNAMIC_AXES = ("N", "C", "H", "W")
+IMAGE_AXES = ("N", "H", "W", "C")
 PROTOBUF_LIMIT = 2**31 - 1
 
 
@@ -120,6 +121,15 @@ def write_onnx(graph: Graph, metadata: Mapping[str, str], opset: int = OPSET) ->
 
 
 def _value_info(name: str, type_: TensorType) -> onnx.ValueInfoProto:
-    """An image-like tensor keeps its channels alone; (N, K) keeps K."""
-    shape = [size if axis == 1 else DYNAMIC_AXES[axis] for axis, size in enumerate(type_.shape)]
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+    """Batch, height and width are open. Channels are not: the last axis of an image, else axis 1.
+
+    Of integers: an image (N, H, W, C), or class numbers (N, H, W) or (N).
+    """
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(type_.dtype))
+    if type_.dtype == "float32":
+        axes: Sequence[str] = DYNAMIC_AXES
+        channels = 1
+    else:
+        axes, channels = IMAGE_AXES, 3
+    shape = [size if axis == channels else axes[axis] for axis, size in enumerate(type_.shape)]
+    return helper.make_tensor_value_info(name, kind, shape)

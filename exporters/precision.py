@@ -8,7 +8,7 @@ since it computes wider than the types say; a GPU would not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from compiler.embed import embedded
 from compiler.graph import Graph, Node
 from compiler.interpreter import Array, Interpreter
 from compiler.lower import INPUT
@@ -41,12 +42,13 @@ HEADROOM = 2.0
 class Plan:
     """What an engine's own model is made by. float32: the nodes that stay so, in graph order.
 
-    quantisation: of an engine in int8.
+    quantisation: of an engine in int8. embed: what is in it besides the network.
     """
 
     precision: Precision
     float32: tuple[str, ...] = ()
     quantisation: Quantisation | None = None
+    embed: tuple[str, ...] = ()
 
 
 def plan_for(
@@ -103,7 +105,22 @@ def deployed(graph: Graph, plan: Plan) -> Graph:
         raise TargetFailed(str(error)) from error
 
 
-def own_model(graph: Graph, plan: Plan, genotype: Genotype, network: Network) -> onnx.ModelProto:
-    """The ONNX of an engine whose types stand in it, batch, height and width left open."""
-    opset = BF16_OPSET if plan.precision == "bf16" else OPSET
-    return canonical_onnx(deployed(graph, plan), genotype, network, opset)
+def own_model(
+    graph: Graph, plan: Plan, genotype: Genotype, network: Network, *, typed: bool = True
+) -> onnx.ModelProto:
+    """The ONNX of an engine that starts from another than the canonical one; sizes left open.
+
+    typed: its precision stands in it; else the target is told.
+    """
+    opset = BF16_OPSET if typed and plan.precision == "bf16" else OPSET
+    made = deployed(graph, plan) if typed else graph
+    try:
+        whole = embedded(made, network.preprocessing, plan.embed)
+    except ValueError as error:
+        raise TargetFailed(str(error)) from error
+    return canonical_onnx(whole, genotype, network, opset)
+
+
+def has_own_model(plan: Plan, typed: Collection[Precision]) -> bool:
+    """Whether an engine of that plan starts from another model than the canonical one."""
+    return bool(plan.embed) or plan.precision in typed

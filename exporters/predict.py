@@ -13,19 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from compiler.lower import INPUT, OUTPUT
+from compiler.embed import PREPROCESS
+from compiler.lower import IMAGE, INPUT, OUTPUT
 from datac.datasets.palette import class_colors
 from datac.datasets.pixels import is_image_name, read_image
-from datac.datasets.preprocess import preprocess
-from datac.documents.network import Classes, Network, Preprocessing
+from datac.datasets.preprocess import preprocess, resize_image
+from datac.documents.network import Classes, Network
 from datac.errors import BadInput, PlatformMissing
 from datac.output_folder import check_replaceable, replaced_whole, write_beside
 from exporters.build_folder import read_manifest
+from exporters.embedded import classes_of
 from exporters.engines import Built, open_engines
-from exporters.targets.target import BuildOptions, Runner
+from exporters.targets.target import Arrays, BuildOptions, Runner
 
 LABELS = "labels.jsonl"
 """Of a classification: a line for each image."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of one image. classes: (H', W'), or one number. logits: where the engine tells them."""
+
+    classes: NDArray[np.integer]
+    logits: NDArray[np.generic] | None
 
 
 @dataclass(frozen=True)
@@ -72,8 +82,7 @@ def predict(
         for index, path in enumerate(paths):
             begin = time.perf_counter()
             image = read_image(path)
-            x = prepare(image, network.preprocessing, network, built)
-            answer, seconds = _answer(runner, x)
+            answer, seconds = _answer(runner, feed(image, network, built))
             writer.write(folder, path, image.shape[:2], answer)
             whole.append(time.perf_counter() - begin)
             inside.append(seconds)
@@ -88,19 +97,26 @@ def predict(
     )
 
 
-def prepare(
-    image: NDArray[np.uint8], how: Preprocessing, network: Network, built: Built
-) -> NDArray[np.float32]:
-    """(H, W, 3) → (1, C, H', W'): at the size that the engine takes, or as preprocessing says."""
+def feed(image: NDArray[np.uint8], network: Network, built: Built) -> Arrays:
+    """(H, W, 3) → what the engine reads, at the size that it takes, or as preprocessing says.
+
+    `input` (1, C, H', W'), or `image` (1, H', W', 3) where the engine prepares it itself.
+    """
+    how = network.preprocessing
+    assert how is not None
     if built.shape is not None:
         how = how.model_copy(update={"resize": network.input[1:]})
-    return preprocess(image, how)[None]
+    if PREPROCESS not in built.result.embedded:
+        return {INPUT: preprocess(image, how)[None]}
+    return {IMAGE: (image if how.resize is None else resize_image(image, how.resize))[None]}
 
 
-def _answer(runner: Runner, x: NDArray[np.float32]) -> tuple[NDArray[np.generic], float]:
+def _answer(runner: Runner, inputs: Arrays) -> tuple[Answer, float]:
     begin = time.perf_counter()
-    logits = runner.run({INPUT: x})[OUTPUT][0]
-    return logits, time.perf_counter() - begin
+    outputs = runner.run(inputs)
+    seconds = time.perf_counter() - begin
+    logits = outputs.get(OUTPUT)
+    return Answer(classes_of(outputs)[0], None if logits is None else logits[0]), seconds
 
 
 def _images(source: Path, *, one_mask_each: bool) -> list[Path]:
@@ -140,11 +156,9 @@ class _Masks:
         classes = network.class_info or Classes(names=names)
         self._palette = np.array(class_colors(classes), np.uint8).tobytes()
 
-    def write(
-        self, folder: Path, path: Path, size: tuple[int, ...], logits: NDArray[np.generic]
-    ) -> None:
+    def write(self, folder: Path, path: Path, size: tuple[int, ...], answer: Answer) -> None:
         """`NAME.png`, as large as the image."""
-        classes = logits.argmax(axis=0).astype(np.uint8)
+        classes = answer.classes.astype(np.uint8)
         mask = Image.fromarray(classes).resize((size[1], size[0]), Image.Resampling.NEAREST)
         mask.putpalette(self._palette)
         mask.save(folder / f"{path.stem}.png")
@@ -159,20 +173,15 @@ class _Labels:
         self._names = network.class_info.names if network.class_info else numbers
         self._lines: list[str] = []
 
-    def write(
-        self, folder: Path, path: Path, size: tuple[int, ...], logits: NDArray[np.generic]
-    ) -> None:
-        """A line: image, class number, its name, its share by softmax."""
+    def write(self, folder: Path, path: Path, size: tuple[int, ...], answer: Answer) -> None:
+        """A line: image, class number, its name and, if the engine tells, its share by softmax."""
         del folder, size
-        values = logits.astype(np.float64)
-        shares = np.exp(values - values.max())
-        best = int(values.argmax())
-        line = {
-            "image": path.name,
-            "class": best,
-            "name": self._names[best],
-            "probability": round(float(shares[best] / shares.sum()), 6),
-        }
+        best = int(answer.classes)
+        line: dict[str, object] = {"image": path.name, "class": best, "name": self._names[best]}
+        if answer.logits is not None:
+            values = answer.logits.astype(np.float64)
+            shares = np.exp(values - values.max())
+            line["probability"] = round(float(shares[best] / shares.sum()), 6)
         self._lines.append(json.dumps(line))
 
     def finish(self, folder: Path) -> None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from compiler.graph import Node
 from compiler.ops import (
+    ArgMax,
     AvgPool,
     Cast,
     Concat,
@@ -34,6 +35,7 @@ from compiler.ops import (
     Linear,
     MaxPool,
     Op,
+    Prepare,
     Quantize,
     QuantizedConv,
     Relu,
@@ -44,7 +46,7 @@ from compiler.precision import rounded
 
 Array = NDArray[np.floating[Any]]
 
-EXACT = (Input, Concat, Flatten, Identity, MaxPool, Relu, Shift)
+EXACT = (ArgMax, Input, Concat, Flatten, Identity, MaxPool, Relu, Shift)
 """Operations that only move or choose values."""
 
 
@@ -107,7 +109,9 @@ class Noise:
         rounding = arithmetic_of(node, self._arithmetic)
         unit = self._unit if rounding is self._arithmetic else rounding.unit
         size = np.maximum(np.abs(result), rounding.smallest)
-        if isinstance(node.op, Conv | Linear):
+        if isinstance(node.op, Prepare):
+            size = size + _cancelled(node.op)
+        elif isinstance(node.op, Conv | Linear):
             size = size + _products(rounding, node.op, weights, operands[0], result)
         elif rounding.running_sum:
             size = size + _running_sum(node.op, operands)
@@ -151,7 +155,13 @@ def _width(op: Quantize) -> float:
 
 
 def arithmetic_of(node: Node, arithmetic: Arithmetic) -> Arithmetic:
-    """That of the engine, or of float32 where the graph keeps the node in it."""
+    """That of the engine, or of float32 where the graph keeps the node in it.
+
+    How an image is prepared is float32 in the model; a target that is told its precision may
+    choose to use that for it, too.
+    """
+    if isinstance(node.op, Prepare):
+        return arithmetic
     return arithmetic if node.type.dtype == arithmetic.dtype else ARITHMETIC["f32"]
 
 
@@ -173,6 +183,12 @@ def _products(
         total = result - _bias(op, weights)
         variance = variance + count * (energy / 6 + np.square(total) / 3)
     return np.sqrt(variance)
+
+
+def _cancelled(op: Prepare) -> Array:
+    """Scale · x - scale · mean, where the second product is known before: each is rounded."""
+    sizes: Array = 2 * np.abs(np.array(op.mean) * np.array(op.scale)).reshape(1, -1, 1, 1)
+    return sizes
 
 
 def _bias(op: Conv | Linear, weights: Mapping[str, Array]) -> Array | float:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from compiler.embed import PREPROCESS, embedded
 from compiler.graph import Graph
 from compiler.lower import OUTPUT
 from compiler.model_file import print_model
@@ -32,10 +33,11 @@ from exporters.build_folder import (
     require_intact,
 )
 from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
+from exporters.embedded import as_images
 from exporters.engines import Built
 from exporters.float64 import predict_errors, run_cases
 from exporters.onnx_file import read_onnx
-from exporters.precision import Plan, deployed, own_model, plan_for
+from exporters.precision import Plan, deployed, has_own_model, own_model, plan_for
 from exporters.quantisation import Distance, distance, quantised_graph, scheme_of
 from exporters.reference import Reference, load_reference
 from exporters.rounding import ARITHMETIC
@@ -69,14 +71,18 @@ class Subject:
 
     def deployed(self, plan: Plan) -> Graph:
         """The graph as an engine of that plan computes it."""
-        return deployed(self.graph, plan)
+        whole = deployed(self.graph, plan)
+        return embedded(whole, self.network.preprocessing, plan.embed)
 
     def reference_for(self, plan: Plan) -> Reference:
         """The reference with the errors that an engine of that plan may make."""
-        if plan.precision == "f32":
+        if plan.precision == "f32" and not plan.embed:
             return self.reference
         if plan not in self._references:
-            graph, cases = self.deployed(plan), self.reference.cases
+            graph, cases = deployed(self.graph, plan), self.reference.cases
+            if PREPROCESS in plan.embed and self.network.preprocessing is not None:
+                cases = as_images(cases, self.network.preprocessing)
+                cases = run_cases(self.unfolded, cases)
             if plan.precision == "int8":
                 # Against the integers' own meaning. How far that is from float32 is no rounding
                 # of an engine's, and is judged for the plan: see `distance`.
@@ -122,7 +128,7 @@ class Subject:
         if plan not in self._distances:
             pairs = zip(self.reference.cases, self.reference_for(plan).cases, strict=True)
             real = [(case, exact.outputs[OUTPUT]) for case, exact in pairs if not case.drawn]
-            found = distance(self.deployed(plan), *zip(*real, strict=True)) if real else None
+            found = distance(deployed(self.graph, plan), *zip(*real, strict=True)) if real else None
             self._distances[plan] = found
         return self._distances[plan]
 
@@ -133,9 +139,16 @@ class Subject:
 
     def model_for(self, built: Built) -> onnx.ModelProto:
         """What the engine's own ONNX must be, batch, height and width left open."""
-        if built.plan.precision not in resolve(built.result.target).typed:
+        typed = resolve(built.result.target).typed
+        if not has_own_model(built.plan, typed):
             return self.expected
-        return own_model(self.graph, built.plan, self.genotype, self.network)
+        return own_model(
+            self.graph,
+            built.plan,
+            self.genotype,
+            self.network,
+            typed=built.plan.precision in typed,
+        )
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:

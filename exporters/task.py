@@ -24,6 +24,7 @@ from datac.documents.network import Color, Network
 from datac.documents.report import Masks, Metric
 from datac.errors import BadInput
 from exporters.disagreement import Disagreements
+from exporters.embedded import classes_of
 from exporters.targets.target import Runner
 
 PICTURES = 4
@@ -119,9 +120,9 @@ def evaluate_runners(
     masks = []
     for index, sample in enumerate(inputs.samples):
         x, label = inputs.input(sample), inputs.label(sample)
-        logits = {name: runner.run({INPUT: x})[OUTPUT][0] for name, runner in runners.items()}
-        answers = {name: values.argmax(axis=0) for name, values in logits.items()}
-        _count(tallies, answers, label, None if reference is None else logits[reference])
+        outputs = {name: runner.run({INPUT: x}) for name, runner in runners.items()}
+        answers = {name: classes_of(found)[0] for name, found in outputs.items()}
+        _count(tallies, answers, label, outputs[reference][OUTPUT][0] if reference else None)
         if network.task == "segmentation" and index < PICTURES:
             masks.append(_picture(sample, answers, label, inputs))
         if progress is not None:

@@ -2,6 +2,7 @@
 
 from compiler.ops.activation import Dropout, DropPath, Identity, Relu, Scale, Sum
 from compiler.ops.conv import Conv, Linear
+from compiler.ops.image import ArgMax, Prepare
 from compiler.ops.norm import BatchNorm
 from compiler.ops.op import Cost, Op, TensorType, WeightSpec
 from compiler.ops.pool import AvgPool, GlobalAvgPool, MaxPool
@@ -27,6 +28,8 @@ OPERATIONS: dict[str, type[Op]] = {
     "resize_like": ResizeLike,
     "flatten": Flatten,
     "cast": Cast,
+    "prepare": Prepare,
+    "arg_max": ArgMax,
     "quantize": Quantize,
     "quantized_conv": QuantizedConv,
 }
@@ -37,6 +40,7 @@ NAMES: dict[type[Op], str] = {operation: name for name, operation in OPERATIONS.
 __all__ = [
     "NAMES",
     "OPERATIONS",
+    "ArgMax",
     "AvgPool",
     "BatchNorm",
     "Cast",
@@ -52,6 +56,7 @@ __all__ = [
     "Linear",
     "MaxPool",
     "Op",
+    "Prepare",
     "Quantize",
     "QuantizedConv",
     "Relu",

@@ -1,12 +1,12 @@
 """int8: a value rounded to one of 256 steps, and a convolution whose weights are such.
 
 Both compute what the ONNX pair `QuantizeLinear`, `DequantizeLinear` means: real = scale · (integer
-- zero point). Only the graphs of int8 engines hold them.
+- zero point). Only the graphs of int8 engines hold them, and `model.py` never does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -63,13 +63,6 @@ class Quantize(Op):
 
         low, high = self.range
         return lambda x: torch.clamp(torch.round(x / self.scale) * self.scale, low, high)
-
-    def source_call(self, module: str, operands: Sequence[str]) -> str:
-        """Round, then clamp."""
-        del module
-        low, high = self.range
-        steps = f"torch.round({operands[0]} / {self.scale!r}) * {self.scale!r}"
-        return f"torch.clamp({steps}, {low!r}, {high!r})"
 
     def to_onnx(self, emit: Emitter, *operands: str) -> str:
         """`QuantizeLinear`, then `DequantizeLinear`."""

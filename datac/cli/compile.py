@@ -14,7 +14,18 @@ from datac.cli.options import (
     threads_option,
 )
 from datac.documents.precision import PRECISIONS
+from datac.errors import BadInput
 from datac.exit_codes import ExitCode
+
+
+def parts_of(text: str | None) -> tuple[str, ...]:
+    """`preprocess,argmax` → both, in this order; BadInput for anything else."""
+    known = ("preprocess", "argmax")
+    found = [] if text is None else [part.strip() for part in text.split(",")]
+    for part in found:
+        if part not in known:
+            raise BadInput(f"--embed {part!r}: choose {', '.join(known)}, or both")
+    return tuple(part for part in known if part in found)
 
 
 @click.command()
@@ -53,6 +64,13 @@ from datac.exit_codes import ExitCode
     default="fixed",
     show_default=True,
     help="Engines of one size, or open in batch, height and width.",
+)
+@click.option(
+    "--embed",
+    callback=lambda _context, _option, text: parts_of(text),
+    metavar="PARTS",
+    help="In every engine but torch's: preprocess (uint8 images in), argmax (class numbers out), "
+    "or preprocess,argmax.",
 )
 @threads_option
 @click.option(

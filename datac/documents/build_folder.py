@@ -79,4 +79,7 @@ class SideCar(Document):
         default=(), description="of an engine in f16: what stays float32, since it leaves the range"
     )
     quantisation: Quantisation | None = Field(default=None, description="of an engine in int8")
+    embedded: tuple[Literal["preprocess", "argmax"], ...] = Field(
+        default=(), description="what is in the engine besides the network"
+    )
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)

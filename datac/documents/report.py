@@ -144,6 +144,9 @@ class TargetResult(Document):
         default=(), description="of an engine in f16: what stays float32, since it leaves the range"
     )
     quantisation: Quantisation | None = Field(default=None, description="of an engine in int8")
+    embedded: tuple[Literal["preprocess", "argmax"], ...] = Field(
+        default=(), description="what is in the engine besides the network"
+    )
     status: Status
     verdict: Verdict | None = None
     reason: str | None = None

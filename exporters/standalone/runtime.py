@@ -5,7 +5,8 @@
 
 Needs numpy, pillow and the package of the engine (onnxruntime or openvino); neither torch nor
 datac. `engine.json` beside the engine says how an image is prepared and what the classes are.
-From a program: `Engine(folder)(image)`, image (H, W, 3) uint8 RGB, answers with the logits.
+From a program: `Engine(folder)(image)`, image (H, W, 3) uint8 RGB, answers with the logits, or with
+class numbers where the engine was compiled with --embed argmax.
 """
 
 import hashlib
@@ -23,7 +24,10 @@ Run = Callable[[Array], Array]
 
 
 class Engine:
-    """A loaded engine. Call it with (H, W, 3) uint8 RGB: logits (classes,) or (classes, H', W')."""
+    """A loaded engine. Call it with (H, W, 3) uint8 RGB.
+
+    Answers with logits (classes,) or (classes, H', W'); with class numbers () or (H', W').
+    """
 
     def __init__(self, folder: str | Path, threads: int | None = None) -> None:
         folder = Path(folder)
@@ -40,26 +44,46 @@ class Engine:
         target = self.about["target"]
         if target not in RUNNERS:
             sys.exit(f"this file runs {' and '.join(RUNNERS)} engines; {target} is run by datac")
+        self.embedded = self.about.get("embedded", [])
         self._run = RUNNERS[target](path, self.about, threads)
 
     def __call__(self, image: Array) -> Array:
         answer: Array = self._run(self.prepare(image)[None])[0]
         return answer
 
+    def decide(self, image: Array) -> Array:
+        """The number of the class of each pixel (H', W'), or of the image ()."""
+        answer = self(image)
+        return answer if "argmax" in self.embedded else answer.argmax(0)
+
     def prepare(self, image: Array) -> Array:
-        """(H, W, 3) uint8 RGB → (3, H', W') float32: resize, colour order, mean and deviation."""
+        """(H, W, 3) uint8 RGB → (3, H', W') float32: resize, colour order, mean and deviation.
+
+        Where the engine does all but the first: (H', W', 3) uint8.
+        """
         how, shape = self.preprocessing, self.about["input_shape"]
         open_size = isinstance(shape[2], str)
         size = how.get("resize") if open_size else shape[2:]
         if size is not None and list(image.shape[:2]) != list(size):
             resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
             image = np.asarray(resized)
+        if "preprocess" in self.embedded:
+            return image
         if how.get("color_order") == "BGR":
             image = image[:, :, ::-1]
         mean = np.array(how["mean"], np.float32)
         deviation = np.array(how["standard_deviation"], np.float32)
         scaled = (image.astype(np.float32) / np.float32(255) - mean) / deviation
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+
+
+def names(about: dict[str, Any]) -> tuple[str, str]:
+    """What the engine calls its input and its output."""
+    parts = about.get("embedded", [])
+    return (
+        "image" if "preprocess" in parts else "input",
+        "classes" if "argmax" in parts else "logits",
+    )
 
 
 def onnx_runtime(path: Path, about: dict[str, Any], threads: int | None) -> Run:
@@ -73,7 +97,8 @@ def onnx_runtime(path: Path, about: dict[str, Any], threads: int | None) -> Run:
     session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
     if session.get_providers()[0] != provider:
         sys.exit(f"ONNX Runtime fell back from {provider} to {session.get_providers()[0]}")
-    return lambda x: session.run(["logits"], {"input": x})[0]
+    read, write = names(about)
+    return lambda x: session.run([write], {read: x})[0]
 
 
 def openvino(path: Path, about: dict[str, Any], threads: int | None) -> Run:
@@ -93,10 +118,11 @@ def openvino(path: Path, about: dict[str, Any], threads: int | None) -> Run:
     if used != settings["INFERENCE_PRECISION_HINT"]:
         sys.exit(f"OpenVINO computes in {used} here, not in {about['precision']}")
     request = compiled.create_infer_request()
+    read, write = names(about)
 
     def run(x: Array) -> Array:
-        request.infer({"input": x})
-        return np.array(request.get_tensor("logits").data)
+        request.infer({read: x})
+        return np.array(request.get_tensor(write).data)
 
     return run
 
@@ -127,14 +153,14 @@ def main() -> None:
         sys.exit(__doc__)
     engine = Engine(sys.argv[1])
     image = np.asarray(Image.open(sys.argv[2]).convert("RGB"))
-    answer = engine(image).argmax(0)
+    answer = engine.decide(image)
     info = engine.about["network"].get("class_info")
-    names = info["names"] if info else [str(i) for i in range(engine.about["network"]["classes"])]
+    titles = info["names"] if info else [str(i) for i in range(engine.about["network"]["classes"])]
     if answer.ndim == 0:
-        print(names[int(answer)])
+        print(titles[int(answer)])
         return
-    for index, count in enumerate(np.bincount(answer.ravel(), minlength=len(names))):
-        print(f"{names[index]}: {count / answer.size:.1%}")
+    for index, count in enumerate(np.bincount(answer.ravel(), minlength=len(titles))):
+        print(f"{titles[index]}: {count / answer.size:.1%}")
     if len(sys.argv) == 4:
         save_mask(answer, engine.about, image.shape[:2], sys.argv[3])
 

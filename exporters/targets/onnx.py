@@ -38,6 +38,7 @@ class OnnxRuntime:
     name = "onnx"
     typed: frozenset[Precision] = frozenset({"f16", "int8"})
     int8: Scheme | None = Scheme()
+    embeds = True
     control: Precision = "f32"
 
     def missing_precision(self, precision: Precision) -> Missing | None:

@@ -14,7 +14,7 @@ from datac.errors import PlatformMissing
 from exporters.targets.cores import available_cores
 from exporters.targets.openvino_trial import try_in_child
 from exporters.targets.packages import one_line, why_not_importable
-from exporters.targets.specialise import read_model, specialise, write_model
+from exporters.targets.specialise import input_shape, read_model, specialise, write_model
 from exporters.targets.target import (
     Array,
     Arrays,
@@ -47,6 +47,7 @@ class OpenVINO:
     name = "openvino"
     typed: frozenset[Precision] = frozenset({"int8"})
     int8: Scheme | None = Scheme(averages=True)
+    embeds = True
     control: Precision = "f32"
 
     def missing_precision(self, precision: Precision) -> Missing | None:
@@ -100,7 +101,8 @@ class OpenVINO:
             )
         if options.precision == "int8":
             settings = {"INFERENCE_PRECISION_HINT": hint("int8"), "PERFORMANCE_HINT": "LATENCY"}
-            try_in_child(folder / engine.file, settings, options.input_shape)
+            path = folder / engine.file
+            try_in_child(path, settings, input_shape(read_model(path), options.input_shape))
         return OpenVINORunner(folder / engine.file, options)
 
 

@@ -48,7 +48,8 @@ def main(path: str, settings: str, shape: str) -> None:
     core = Core()
     held = dict(pair.split("=", 1) for pair in settings.split(","))
     compiled = core.compile_model(core.read_model(path), "CPU", held)
-    x = np.zeros([int(size) for size in shape.split("x")], np.float32)
+    kind = compiled.input(0).get_element_type().to_dtype()
+    x = np.zeros([int(size) for size in shape.split("x")], kind)
     compiled.create_infer_request().infer([x])
 
 

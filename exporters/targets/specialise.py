@@ -23,10 +23,11 @@ def specialise(path: Path, options: BuildOptions) -> onnx.ModelProto:
 
 def specialise_model(model: onnx.ModelProto, options: BuildOptions, name: str) -> onnx.ModelProto:
     """`specialise` of a model that is no file; changes it. `name`: as an error calls it."""
-    _require_input(model, options.input_shape, name)
+    shape = input_shape(model, options.input_shape)
+    _require_input(model, shape, name)
     if options.dynamic_height_width:
         return model
-    for dimension, size in zip(_dimensions(model.graph.input[0]), options.input_shape, strict=True):
+    for dimension, size in zip(_dimensions(model.graph.input[0]), shape, strict=True):
         dimension.dim_value = size
     _forget_output_sizes(model)
     # What was inferred for open sizes contradicts the fixed ones.
@@ -36,8 +37,17 @@ def specialise_model(model: onnx.ModelProto, options: BuildOptions, name: str) -
             model, check_type=True, strict_mode=True, data_prop=True
         )
     except onnx.shape_inference.InferenceError as error:
-        shape = "x".join(map(str, options.input_shape))
-        raise BadInput(f"{name} cannot be fixed to {shape}: {one_line(error)}") from error
+        asked = "x".join(map(str, options.input_shape))
+        raise BadInput(f"{name} cannot be fixed to {asked}: {one_line(error)}") from error
+
+
+def input_shape(model: onnx.ModelProto, shape: Sequence[int]) -> tuple[int, ...]:
+    """(N, C, H, W) as the model's one input has it: an image is (N, H, W, C)."""
+    kinds = [value.type.tensor_type.elem_type for value in model.graph.input]
+    if kinds != [onnx.TensorProto.UINT8]:
+        return tuple(shape)
+    batch, channels, height, width = shape
+    return batch, height, width, channels
 
 
 def read_model(path: Path) -> onnx.ModelProto:

@@ -72,6 +72,7 @@ class BuildOptions:
     dynamic_height_width: leave batch, height and width open (profiles span half to twice the
     size); otherwise the engine takes `input_shape` alone.
     device, threads: where and on how many threads the loaded engine runs; None: every core.
+    embed: what is to be in it besides the network: "preprocess", "argmax".
     compute_capabilities: what a trt-rtx engine is made for ("8.6", "12.0"); none: its default,
     every GPU it knows from 8.0 on.
     progress: called with (what, share done in 0..1) during long builds.
@@ -82,6 +83,7 @@ class BuildOptions:
     dynamic_height_width: bool = False
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = None
+    embed: tuple[str, ...] = ()
     compute_capabilities: tuple[str, ...] = ()
     progress: Callable[[str, float], None] | None = None
 
@@ -139,6 +141,8 @@ class Target(Protocol):
     """The precisions that are types in the engine's own ONNX; of any other the target is told."""
     int8: Scheme | None
     """What int8 it is fast with; None where it has none."""
+    embeds: bool
+    """Whether an engine may hold preprocessing and argmax; else it is the network alone."""
     control: Precision
     """What an engine in int8 is held against: the next thing that one would ship."""
 

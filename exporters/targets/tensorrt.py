@@ -25,6 +25,7 @@ class TensorRT:
     name = "trt"
     typed: frozenset[Precision] = frozenset({"f16", "bf16", "int8"})
     int8: Scheme | None = Scheme("int8", "float32")
+    embeds = True
     control: Precision = "f16"
 
     def missing_precision(self, precision: Precision) -> Missing | None:

@@ -38,6 +38,7 @@ class Torch:
     name = "torch"
     typed: frozenset[Precision] = frozenset()
     int8: Scheme | None = None
+    embeds = False
     control: Precision = "f32"
 
     def missing_precision(self, precision: Precision) -> Missing | None:

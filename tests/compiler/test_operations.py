@@ -19,6 +19,7 @@ from compiler.graph import Graph
 from compiler.interpreter import Interpreter
 from compiler.ops import (
     OPERATIONS,
+    ArgMax,
     AvgPool,
     BatchNorm,
     Cast,
@@ -33,6 +34,7 @@ from compiler.ops import (
     Linear,
     MaxPool,
     Op,
+    Prepare,
     Quantize,
     QuantizedConv,
     Relu,
@@ -91,6 +93,11 @@ EXAMPLES: dict[str, list[Example]] = {
     "resize_like": [Example(ResizeLike(), (4, 2))],
     "flatten": [Example(Flatten(), sizes=((1, 1),))],
     "cast": [Example(Cast("float32"))],
+    "prepare": [
+        Example(Prepare((0.5,) * 8, tuple(1.0 + i for i in range(8))), sizes=((8, 8),)),
+        Example(Prepare((1.0, 2.0, 3.0), (0.1, 0.2, 0.3), reverse=True), sizes=((7, 3),)),
+    ],
+    "arg_max": [Example(ArgMax()), Example(ArgMax(), spatial=False)],
     "quantize": [
         Example(Quantize(0.05, 128)),
         Example(Quantize(0.01, 0, "uint8")),
@@ -114,8 +121,8 @@ def cases(without: tuple[str, ...]) -> list[Any]:
 
 
 RAN = cases(without=("input",))
-SOURCED = cases(without=("input", "quantized_conv"))
-"""`model.py` holds what was trained, and no engine's graph."""
+SOURCED = cases(without=("input", "prepare", "arg_max", "quantize", "quantized_conv"))
+"""`model.py` holds what was trained, and not what engines have besides."""
 EXPORTED = cases(without=("input", *TRAINING_ONLY))
 
 
@@ -305,6 +312,7 @@ def test_an_affine_free_batch_norm_is_not_exported() -> None:
         (ResizeLike(), [TensorType(("N", 4, 8, 8)), TensorType(("N", 4))]),
         (Flatten(), [TensorType(("N", 4, 2, 1))]),
         (Relu(), []),
+        (Prepare((1.0,), (1.0,)), [TensorType(("N", 8, 8, 3))]),
         (Quantize(0.1, 256), [TensorType(("N", 4))]),
         (Quantize(0.0, 0), [TensorType(("N", 4))]),
         (Quantize(0.1, -1, "uint8"), [TensorType(("N", 4))]),
