@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import tokenize
 
 import numpy as np
 from numpy.lib import format as npy
@@ -12,8 +13,18 @@ from numpy.typing import NDArray
 NUMBERS = "fiub"
 """Kinds of element: floating point, integers, truth values. No objects, which are pickles."""
 
-UNREADABLE = (ValueError, TypeError, SyntaxError, EOFError, OverflowError, RecursionError, KeyError)
-"""What numpy raises on a header that is none: it parses a Python literal."""
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    EOFError,
+    OverflowError,
+    RecursionError,
+    KeyError,
+    tokenize.TokenError,
+)
+"""What numpy raises on a header that is none: it parses a Python literal, and a literal that does
+not parse once more without the suffixes of Python 2, by tokens."""
 
 
 def read_npy(raw: bytes) -> NDArray[np.generic]:

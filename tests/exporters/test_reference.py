@@ -110,6 +110,7 @@ def _zip_of(name, content):
         _zip_of("input/a.txt", b"text"),
         b"\x93NUMPY",
         _npy(ONE),
+        _zip_of("input/a.npy", _npy(ONE).replace(b"(1, 2)", b"(1, 2 ")),  # numpy: TokenError
     ],
 )
 def test_what_is_no_reference_is_refused(tmp_path, content):
