@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from compiler.graph import Graph
 from compiler.interpreter import Array, Interpreter
-from compiler.ops import Quantize
 from compiler.places import Region, boundaries, place_name, region
 from exporters.rounding import (
     EXACT,
@@ -35,9 +34,6 @@ STEADY = 0.1
 TOLERATED = 1.5
 """Times the predicted error of a place. Healthy runs of ONNX Runtime, OpenVINO and numpy, in f32,
 f16, bf16 and with TF32's rounding, optimised or not, stay below 1.05 (`benchmarks/gate.py`)."""
-
-TIPPED = 4
-"""Values of a place that may stand one step of int8 off: those that rounding finds near a tie."""
 
 Seen = Mapping[str, NDArray[np.generic]]
 """Name of a node → what the engine computed there, for one batch of inputs."""
@@ -118,9 +114,6 @@ def _predicted(
     """The RMS error to expect: that of noisy runs, and of writing the result once."""
     own = arithmetic_of(run.nodes[part.value], arithmetic)
     written = (rms(np.maximum(np.abs(exact), own.smallest)) * own.unit) ** 2 / 3
-    op = run.nodes[part.value].op
-    if isinstance(op, Quantize):
-        written += op.scale**2 * TIPPED / exact.size
     widths = {name: integer_width(run.nodes, name) for name in part.reads}
     if all(isinstance(run.nodes[name].op, EXACT) for name in part.nodes) and not any(
         widths.values()

@@ -82,6 +82,10 @@ ARITHMETIC: dict[str, Arithmetic] = {
 the integers; an error there may tip a value over to the next step, which is not linear in it."""
 
 
+TIPPED = 4
+"""Values of a sample that may stand one step of int8 off, at each place where one is rounded."""
+
+
 class Noise:
     """Disturbs the results of an `Interpreter`; `scale` brings their errors to the real unit."""
 
@@ -122,7 +126,19 @@ class Noise:
         """Steps of what is off by the rounding of scale and zero point, made real again."""
         width = _width(op)
         noise: Array = self._generator.standard_normal(x.shape)
-        return self.on_integers(op.compute({}, x + noise * width * self._unit), width)
+        steps: Array = np.ascontiguousarray(op.compute({}, x + noise * width * self._unit))
+        self._tip(steps, op.scale)
+        return self.on_integers(steps, width)
+
+    def _tip(self, steps: Array, scale: float) -> None:
+        """Some values of each sample one step off, whether or not the noise has found a tie.
+
+        A tie is rare, and what one does to the rest of a network is not small.
+        """
+        flat = steps.reshape(len(steps), -1)
+        for sample in flat:
+            chosen = self._generator.integers(0, len(sample), TIPPED)
+            sample[chosen] += scale * self._generator.choice((-1.0, 1.0), TIPPED)
 
     def on_integers(self, value: Array, width: float) -> Array:
         """A value that an engine holds as integers, as whoever reads it makes it real again.

@@ -1,7 +1,6 @@
 """Engines that take images and answer with class numbers: the same network, judged as such."""
 
 import hashlib
-import shutil
 import subprocess
 import sys
 
@@ -72,6 +71,15 @@ def whole(genotype, data, tmp_path_factory):
     return request, compile_genotype(genotype, network, None, request)
 
 
+@pytest.fixture(scope="module")
+def plain(genotype, data, tmp_path_factory):
+    """A build of the same network with one engine, nothing embedded."""
+    out = tmp_path_factory.mktemp("plain") / "build"
+    request = Request(("onnx",), out, threads=1, bench_seconds=0.0)
+    compile_genotype(genotype, data[0], None, request)
+    return out
+
+
 @pytest.mark.parametrize(
     "name", ["onnx-f32", "onnx-f16", "onnx-int8", "openvino-f32", "openvino-f16", "openvino-int8"]
 )
@@ -125,15 +133,15 @@ def test_an_image_gives_the_classes_that_preprocessing_and_network_give(whole, d
 
 
 @pytest.mark.parametrize("parts", [("preprocess",), ("argmax",)])
-def test_each_part_alone(whole, tmp_path, parts):
+def test_each_part_alone(plain, tmp_path, parts):
     request = Request(("onnx",), tmp_path / "one", embed=parts, threads=1, bench_seconds=0.0)
-    result = by_name(compile_build(whole[0].out, request))["onnx-f32"]
+    result = by_name(compile_build(plain, request))["onnx-f32"]
     assert (result.verdict, result.embedded) == ("pass", parts)
     outputs = {error.output for error in result.outputs}
     assert outputs == {CLASSES if parts == ("argmax",) else OUTPUT}
 
 
-def test_open_sizes_and_any_batch(whole, tmp_path):
+def test_open_sizes_and_any_batch(plain, tmp_path):
     request = Request(
         ("onnx", "openvino"),
         tmp_path / "open",
@@ -142,7 +150,7 @@ def test_open_sizes_and_any_batch(whole, tmp_path):
         threads=1,
         bench_seconds=0.0,
     )
-    found = by_name(compile_build(whole[0].out, request))
+    found = by_name(compile_build(plain, request))
     for name in ("onnx-f32", "openvino-f32"):
         assert found[name].verdict == "pass", found[name].reason
         assert "odd-size" in {error.input for error in found[name].outputs}
@@ -211,8 +219,10 @@ def damaged(folder, update_manifest, change):
     return by_name(check(folder, threads=1))["onnx-f32"]
 
 
-def test_another_mean_is_found(whole, tmp_path, update_manifest):
-    folder = shutil.copytree(whole[0].out, tmp_path / "build")
+def test_another_mean_is_found(plain, tmp_path, update_manifest):
+    folder = tmp_path / "build"
+    request = Request(("onnx",), folder, embed=BOTH, threads=1, bench_seconds=0.0)
+    compile_build(plain, request)
     result = damaged(folder, update_manifest, ("input/input/mean", 0.9))
     assert result.verdict == "fail"
     assert "input" in result.reason

@@ -59,6 +59,15 @@ def whole(genotype, real, tmp_path_factory):
     return request, compile_genotype(genotype, network, None, request)
 
 
+@pytest.fixture(scope="module")
+def single(whole, tmp_path_factory):
+    """The same network with one engine in int8, and its report."""
+    out = tmp_path_factory.mktemp("single") / "build"
+    request = replace(whole[0], targets=("onnx",), out=out, bench_seconds=0.0)
+    genotype = whole[1].genotype
+    return request, compile_genotype(genotype, genotype.network, None, request)
+
+
 def test_an_int8_engine_passes_beside_its_control(whole):
     found = by_name(whole[1])
     assert {"onnx-f32", "onnx-int8", "openvino-f32", "openvino-int8"} <= {*found}
@@ -151,10 +160,10 @@ def rebuilt(folder, plan, update_manifest):
 
 
 def test_ranges_that_clip_fail_although_the_engine_is_what_its_plan_says(
-    whole, tmp_path, update_manifest
+    single, tmp_path, update_manifest
 ):
-    folder = shutil.copytree(whole[0].out, tmp_path / "build")
-    plan = by_name(whole[1])["onnx-int8"].quantisation
+    folder = shutil.copytree(single[0].out, tmp_path / "build")
+    plan = by_name(single[1])["onnx-int8"].quantisation
     narrow = tuple(
         entry.model_copy(update={"low": entry.low / 5, "high": entry.high / 5})
         for entry in plan.ranges
@@ -165,8 +174,8 @@ def test_ranges_that_clip_fail_although_the_engine_is_what_its_plan_says(
     assert "its ranges clip the values" in result.reason
 
 
-def test_a_plan_of_another_network_is_refused(whole, tmp_path, update_manifest):
-    folder = shutil.copytree(whole[0].out, tmp_path / "build")
+def test_a_plan_of_another_network_is_refused(single, tmp_path, update_manifest):
+    folder = shutil.copytree(single[0].out, tmp_path / "build")
     car = folder / "engines/onnx-int8/engine.json"
     side_car = read_json(car, SideCar)
     other = (*side_car.quantisation.ranges, CalibratedRange(group="cell9", low=0, high=1))
@@ -178,8 +187,8 @@ def test_a_plan_of_another_network_is_refused(whole, tmp_path, update_manifest):
     assert "cell9 has a range and is not quantised" in result.reason
 
 
-def test_a_weight_one_step_off_is_found_and_named(whole, tmp_path, update_manifest):
-    folder = shutil.copytree(whole[0].out, tmp_path / "build")
+def test_a_weight_one_step_off_is_found_and_named(single, tmp_path, update_manifest):
+    folder = shutil.copytree(single[0].out, tmp_path / "build")
     path = folder / "engines/onnx-int8/model.onnx"
     model = onnx.load(path)
     tensor = next(
@@ -202,8 +211,8 @@ def test_a_weight_one_step_off_is_found_and_named(whole, tmp_path, update_manife
 # ---- what is kept ------------------------------------------------------------------------------
 
 
-def test_what_is_kept_stays_float32_and_the_rest_keeps_its_ranges(whole, tmp_path):
-    request, _ = whole
+def test_what_is_kept_stays_float32_and_the_rest_keeps_its_ranges(single, tmp_path):
+    request, _ = single
     kept = replace(request.calibration, kept=("head", "depthwise", "normal/node2/path0"))
     again = replace(
         request, targets=("onnx",), out=tmp_path / "kept", calibration=kept, bench_seconds=0.0
@@ -221,8 +230,8 @@ def test_what_is_kept_stays_float32_and_the_rest_keeps_its_ranges(whole, tmp_pat
 
 
 @pytest.mark.parametrize("word", ["nowhere", "cell9", "normal/node9", "cell0/node2/path", ""])
-def test_a_word_that_names_nothing_is_refused(whole, word):
-    subject = open_subject(whole[0].out, read_manifest(whole[0].out))
+def test_a_word_that_names_nothing_is_refused(single, word):
+    subject = open_subject(single[0].out, read_manifest(single[0].out))
     with pytest.raises(BadInput, match="no convolution of this network is"):
         kept_convolutions(subject.graph, subject.network, [word])
 
