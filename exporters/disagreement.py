@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from datac.documents.report import Disagreement
 
-LARGEST_MARGIN = 10.0
-"""Predicted RMS errors of a logit. The difference of two is √2 of them; the largest of a million
-normal ones is 5 of these, so 7; the rest is for pixels whose logits are larger than most. Ties in
-f16 and bf16 had margins of at most 1."""
+LARGEST_MARGIN = 20.0
+"""Predicted RMS errors of a logit. The difference of two is √2 of them; the largest of ten million
+normal ones is 5.5 of these, so 8; the rest is for pixels whose logits are larger than most, and for
+images unlike the reference's. On the 10 million pixels of CamVid's test images healthy engines came
+to 2.4 in f32, 9.6 in f16 and 10.6 in bf16 (docs/results/precision.md)."""
 
 BORDER = 2
 """Pixels from another label."""
