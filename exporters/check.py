@@ -130,7 +130,7 @@ def _is_right(runner: Runner, subject: Subject) -> bool:
 def _decided(built: Built, metric: Metric | None) -> Built:
     """With the metric, and a verdict on what it decides otherwise than torch."""
     wrong = None if metric is None else why_clear(metric.disagreement, "torch")
-    if built.plan.precision == "int8":
+    if built.result.precision == "int8":
         wrong = None  # what int8 decides otherwise is no rounding; its drop has a bound of its own
     if wrong is None:
         return built.with_result(metric=metric)
