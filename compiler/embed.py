@@ -10,7 +10,6 @@ from compiler.ops import ArgMax, Input, Prepare
 from datac.documents.network import Preprocessing
 
 PREPROCESS, ARGMAX = "preprocess", "argmax"
-PARTS = (PREPROCESS, ARGMAX)
 
 
 def embedded(graph: Graph, how: Preprocessing | None, parts: Collection[str]) -> Graph:

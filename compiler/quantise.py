@@ -43,14 +43,12 @@ class Scheme:
 
     activations: "uint8" (any zero point) or "int8" (zero point 0).
     bias_type: see `QuantizedConv`.
-    addends: the value of a convolution that a sum reads is rounded too.
     averages: so is the mean that a pool takes of rounded values, to the same steps. OpenVINO pools
     integers; written down, that is no surprise.
     """
 
     activations: Literal["uint8", "int8"] = "uint8"
     bias_type: Literal["int32", "float32"] = "int32"
-    addends: bool = True
     averages: bool = False
 
 
@@ -98,13 +96,8 @@ class _Quantising:
             value: quantize(ranges[group], scheme.activations)
             for value, group in quantised_values(graph, convs).items()
         }
-        self._made = {behind(graph, name) for name in convs if self._rounds(behind(graph, name))}
+        self._made = {behind(graph, name) for name in convs}
         self._result = Graph()
-
-    def _rounds(self, value: str) -> bool:
-        """Whether the value of a convolution is rounded for whoever reads it."""
-        users = [self._source[user] for user in self._source.users(value)]
-        return self._scheme.addends or not all(isinstance(user.op, Sum) for user in users)
 
     def result(self) -> Graph:
         for node in self._source.nodes():
@@ -160,19 +153,25 @@ class _Quantising:
 
     def _set_weights(self, node: Node) -> None:
         held, weights = self._source.weights, self._result.weights
-        scale, integers = per_channel(held[node.weight_name("weight")])
+        step = self._quantize[node.operands[0]].scale
+        bias = held.get(node.weight_name("bias"))
+        # In int32 the bias is held in steps of both scales: where weights are nearly 0, theirs must
+        # not be so fine that the bias does not fit.
+        least = None
+        if bias is not None and self._scheme.bias_type == "int32":
+            least = np.abs(bias.astype(np.float64)) / (MOST_BIAS / 2 * step)
+        scale, integers = per_channel(held[node.weight_name("weight")], least)
         weights[node.weight_name("weight")] = integers
         weights[node.weight_name("weight_scale")] = scale
-        if "bias" not in node.op.weights():
+        if bias is None:
             return
-        bias = held[node.weight_name("bias")].astype(np.float64)
         if self._scheme.bias_type == "float32":
-            weights[node.weight_name("bias")] = bias.astype(np.float32)
+            weights[node.weight_name("bias")] = bias
             return
-        step = (scale * np.float32(self._quantize[node.operands[0]].scale)).astype(np.float32)
-        whole = np.clip(np.rint(bias / step.astype(np.float64)), -MOST_BIAS, MOST_BIAS)
+        both = (scale * np.float32(step)).astype(np.float32)
+        whole = np.rint(bias.astype(np.float64) / both.astype(np.float64))
         weights[node.weight_name("bias")] = whole.astype(np.int32)
-        weights[node.weight_name("bias_scale")] = step
+        weights[node.weight_name("bias_scale")] = both
 
 
 def quantize(reach: Range, dtype: str) -> Quantize:
@@ -186,10 +185,17 @@ def quantize(reach: Range, dtype: str) -> Quantize:
     return Quantize(scale, round(-low / scale), dtype)
 
 
-def per_channel(weight: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """(out, ...) → scales (out,), and integers in -127..127: symmetric, 0 exact."""
-    flat = np.abs(weight.astype(np.float64)).reshape(len(weight), -1).max(axis=1)
-    scale = np.array([_float32(value / 127) for value in flat], np.float32)
+def per_channel(
+    weight: NDArray[Any], least: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """(out, ...) → scales (out,), and integers in -127..127: symmetric, 0 exact.
+
+    least: of each scale.
+    """
+    flat = np.abs(weight.astype(np.float64)).reshape(len(weight), -1).max(axis=1) / 127
+    if least is not None:
+        flat = np.maximum(flat, least)
+    scale = np.array([_float32(value) for value in flat], np.float32)
     wide = scale.astype(np.float64).reshape(-1, *[1] * (weight.ndim - 1))
     integers = np.clip(np.rint(weight / wide), -127, 127)
     return scale, integers.astype(np.int8)

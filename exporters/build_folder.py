@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from datac import __version__
@@ -119,14 +120,15 @@ def require_intact(
             )
 
 
-def rebuild_command(folder: Path | str, engine: str) -> str:
-    """What makes the engine of this name (`onnx-f32`) again from the canonical ONNX."""
+def rebuild_command(folder: Path | str, engine: str, options: Sequence[str] = ()) -> str:
+    """What makes the engine of this name (`onnx-f32`) again from the canonical ONNX.
+
+    options: besides target and precision, where they are known.
+    """
     target, _, precision = engine.rpartition("-")
     data = " --data DATASET" if precision == "int8" else ""
-    return (
-        shlex.join(["datac", "compile", str(folder), "--target", target, "--precision", precision])
-        + data
-    )
+    words = ["datac", "compile", str(folder), "--target", target, "--precision", precision]
+    return shlex.join([*words, *options]) + data
 
 
 def engine_folders(folder: Path, manifest: Manifest) -> list[Path]:

@@ -28,13 +28,15 @@ from datac.documents.quantisation import Method
 from exporters.expose import expose
 from exporters.targets import resolve
 from exporters.targets.specialise import write_model
-from exporters.targets.target import BuildOptions, Engine, require
+from exporters.targets.target import BuildOptions, Engine, TargetFailed, require
 
 METHODS: tuple[Method, ...] = get_args(Method)
 
 BINS = 4096
 OUTERMOST = 1e-4
 """Share of the values that `percentile` leaves out, at both ends together."""
+SMALLEST = 1e-30
+"""A range that is no range."""
 STEPS = 128
 """Of the magnitudes in int8."""
 
@@ -52,13 +54,18 @@ class Histogram:
     counts: Counts | None = None
 
     def reach(self, values: NDArray[Any]) -> None:
-        """Take in the extremes; 0 is always within."""
+        """Take in the extremes; 0 is always within. ValueError where they are not finite."""
+        if not np.isfinite(values).all():
+            raise ValueError("has values that are not finite")
         self.low = min(self.low, float(values.min()))
         self.high = max(self.high, float(values.max()))
 
     def add(self, values: NDArray[Any]) -> None:
         """Count, once the extremes are known."""
-        counts, _ = np.histogram(values, bins=BINS, range=(self.low, self.high))
+        if self.high - self.low < SMALLEST:
+            return  # nothing to tell apart
+        wide = values.astype(np.float64)
+        counts, _ = np.histogram(wide, bins=BINS, range=(self.low, self.high))
         self.counts = counts if self.counts is None else self.counts + counts
 
     def range(self, method: Method) -> Range:
@@ -128,11 +135,15 @@ def calibrate(
     """Group → its range: all that its values are to hold.
 
     graph, model: the canonical ones. groups: value → group, `compiler.quantise.quantised_values`.
-    inputs: (N, C, H, W) each. Raises PlatformMissing without ONNX Runtime.
+    inputs: (N, C, H, W) each. Raises PlatformMissing without ONNX Runtime, TargetFailed
+    for values that are not finite.
     """
     histograms = {value: Histogram() for value in groups}
     for done, (value, seen) in enumerate(_observed(graph, model, groups, inputs)):
-        histograms[value].reach(seen)
+        try:
+            histograms[value].reach(seen)
+        except ValueError as error:
+            raise TargetFailed(f"{value} {error}, so no range holds them") from error
         _say(progress, done, 2 * len(groups) * len(inputs))
     for done, (value, seen) in enumerate(_observed(graph, model, groups, inputs)):
         histograms[value].add(seen)

@@ -58,8 +58,9 @@ def check(
 ) -> Report:
     """The gate on a build: every engine that is there, and the canonical ONNX.
 
-    trust: load engines whatever their files are. Writes nothing. Raises BadInput where a file that
-    is to be trusted is not the manifest's.
+    trust: engines need not be those of the manifest; one whose content is known (an ONNX,
+    `model.py`) must still be what the build makes. Writes nothing. Raises BadInput where a file
+    that is to be trusted is not the manifest's.
     """
     manifest = read_manifest(folder)
     subject = open_subject(folder, manifest)
@@ -118,7 +119,7 @@ def judge(
         )
         for built in judged
     )
-    results = compare_with_controls(results, max_drop)
+    results = compare_with_controls(results, max_drop, task.reference)
     return report_of(subject, canonical, results, task, command)
 
 
@@ -223,8 +224,14 @@ def _judge_plan(built: Built, subject: Subject) -> Built:
     if built.plan.precision != "int8":
         return built
     found = subject.distance(built.plan)
-    clipped = None if found is None else found.why_clipped()
-    return built if clipped is None else _failed(built, clipped)
+    if found is None:
+        unknown = (
+            "its ranges were not judged: the reference of this build has no real inputs; "
+            "compile the genotype with --data for one that has"
+        )
+        return built if built.result.reason else built.with_result(reason=unknown)
+    unfit = found.why_unfit()
+    return built if unfit is None else _failed(built, unfit)
 
 
 def _failed(built: Built, defect: str) -> Built:

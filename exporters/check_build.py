@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -68,6 +69,19 @@ def look_inside(built: Built, graph: Graph, case: Case) -> Seen:
     if PREPROCESS in built.plan.embed and built.preprocessing is not None:
         given = {IMAGE: to_image(case.input, built.preprocessing)}
     return {**given, **seen}
+
+
+def run_part(built: Built, model: onnx.ModelProto, inputs: Arrays) -> dict[str, Array]:
+    """A part of the engine's model, whose inputs are any values of it."""
+    # A part may have no convolution, so it is not asked whether those are in int8.
+    assert built.options is not None
+    plain = "f32" if built.options.precision == "int8" else built.options.precision
+    inner = replace(
+        built,
+        result=built.result.model_copy(update={"embedded": ()}),
+        options=replace(built.options, precision=plain),
+    )
+    return run_model(inner, model, inputs)
 
 
 def run_model(built: Built, model: onnx.ModelProto, inputs: Arrays) -> dict[str, Array]:

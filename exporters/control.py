@@ -18,21 +18,36 @@ from exporters.targets import resolve
 
 MAX_DROP = 0.01
 CONFIDENCE = 0.95
+FEWEST_ROUNDS = 6
+"""Of five the two outermost hold the median in 93.75 %, and in no more."""
 
 
 def compare_with_controls(
-    results: Sequence[TargetResult], max_drop: float = MAX_DROP
+    results: Sequence[TargetResult], max_drop: float = MAX_DROP, torch: Metric | None = None
 ) -> tuple[TargetResult, ...]:
-    """The results, those in lower precision with a comparison; one that costs too much fails."""
+    """The results, those in lower precision with a comparison; one that costs too much fails.
+
+    torch: the metric of eager torch, which an engine in int8 is held to where its control did not
+    run.
+    """
     known = {(result.target, result.precision): result for result in results}
     compared = []
     for result in results:
         control = known.get((result.target, _control(result)))
-        if control is None or control is result or "run" not in (result.status, control.status):
-            compared.append(result)
+        if control is None or control is result or not _are_comparable(result, control):
+            alone = result.precision == "int8" and result.status == "run"
+            compared.append(_bounded(result, torch, max_drop) if alone else result)
         else:
             compared.append(_compared(result, control, max_drop))
     return tuple(compared)
+
+
+def _are_comparable(result: TargetResult, control: TargetResult) -> bool:
+    """Both ran, on the same device, with the same in them besides the network."""
+    return result.status == control.status == "run" and (result.device, result.embedded) == (
+        control.device,
+        control.embedded,
+    )
 
 
 def _control(result: TargetResult) -> Precision:
@@ -43,7 +58,8 @@ def _control(result: TargetResult) -> Precision:
 
 def _compared(result: TargetResult, control: TargetResult, max_drop: float) -> TargetResult:
     ratios = speedups(result.latency_ms, control.latency_ms)
-    low, middle, high = interval(ratios) if ratios else (None, None, None)
+    enough = len(ratios) >= FEWEST_ROUNDS
+    low, middle, high = interval(ratios) if enough else (None, None, None)
     drop = _drop(result.metric, control.metric)
     if drop is None and middle is None:
         return result
@@ -57,19 +73,32 @@ def _compared(result: TargetResult, control: TargetResult, max_drop: float) -> T
         max_drop=max_drop,
         outcome=_outcome(low, high, drop, max_drop),
     )
-    changed: dict[str, object] = {"comparison": comparison}
-    if drop is not None and not drop <= max_drop:
-        sentence = (
-            f"its metric is {drop:.4f} below that of {comparison.control}, and {max_drop:g} is the "
-            "most that was allowed (--max-drop)"
-        )
-        before = [result.reason] if result.verdict == "fail" and result.reason else []
-        changed |= {
+    compared = result.model_copy(update={"comparison": comparison})
+    return _judged(compared, drop, max_drop, comparison.control)
+
+
+def _bounded(result: TargetResult, torch: Metric | None, max_drop: float) -> TargetResult:
+    """Without a control, the drop alone."""
+    return _judged(result, _drop(result.metric, torch), max_drop, "torch")
+
+
+def _judged(
+    result: TargetResult, drop: float | None, max_drop: float, control: str
+) -> TargetResult:
+    if drop is None or drop <= max_drop:
+        return result
+    sentence = (
+        f"its metric is {drop:.4f} below that of {control}, and {max_drop:g} is the most that was "
+        "allowed (--max-drop)"
+    )
+    before = [result.reason] if result.verdict == "fail" and result.reason else []
+    return result.model_copy(
+        update={
             "verdict": "fail",
             "reason": "; ".join([*before, sentence]),
             "defects": (*result.defects, sentence),
         }
-    return result.model_copy(update=changed)
+    )
 
 
 def _outcome(
@@ -108,10 +137,10 @@ def speedups(latency: Latency | None, control: Latency | None) -> list[float]:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """(low, median, high): a distribution-free interval of the median at `CONFIDENCE`.
+    """(low, median, high): a distribution-free interval of the median, from `FEWEST_ROUNDS` on.
 
     The k-th smallest and the k-th largest of n, k the largest for which fewer than 2.5 % of
-    Binomial(n, ½) lie below k; of five values, the two outermost.
+    Binomial(n, ½) lie below k.
     """
     ordered, count = sorted(values), len(values)
     below, k = 0.0, 0

@@ -168,9 +168,9 @@ def driver_problems(
         )
     return tuple(
         f"onnxruntime-gpu {version} needs {library}, which is not found, so it would run on the "
-        f"CPU; pip install {package}, or import torch before it"
+        f"CPU; pip install {package}"
         for library, package in CUDA_LIBRARIES.items()
-        if not _loads(library)
+        if not (versions.get(package) or installed_version(package) or _loads(library))
     )
 
 

@@ -19,6 +19,7 @@ from datac.documents.genotype import Genotype
 from datac.documents.network import Network, Preprocessing
 from datac.documents.precision import Precision
 from datac.documents.report import TargetResult
+from datac.errors import BadInput, PlatformMissing
 from datac.output_folder import write_beside
 from exporters.build_folder import engine_folders, read_side_car, rebuild_command, sha256
 from exporters.canonical import canonical_onnx
@@ -160,6 +161,9 @@ def build_engine(name: str, source: Source, options: BuildOptions) -> Built:
         shutil.rmtree(place)
         failed = {"status": "failed", "verdict": "fail", "reason": str(error)}
         return Built(result.model_copy(update=failed), place)
+    except PlatformMissing as error:
+        shutil.rmtree(place)  # for instance ONNX Runtime, which calibrates
+        return Built(result.model_copy(update={"reason": str(error)}), place)
     seconds = time.perf_counter() - begin
     _write_side_car(source, place, plan, options, engine, name)
     loading = _options_of(engine, options, options.precision)
@@ -189,6 +193,11 @@ def open_engine(
     are, they are loaded.
     """
     side_car = read_side_car(folder, place, manifest, trust=trust)
+    if "preprocess" in side_car.embedded and side_car.network.preprocessing is None:
+        raise BadInput(
+            f"{place / SIDE_CAR} speaks of preprocessing that the network does not state; "
+            "compile again"
+        )
     engine = Engine(side_car.engine, side_car.versions, side_car.device, side_car.options)
     result = TargetResult(
         target=side_car.target,
@@ -257,7 +266,7 @@ def _write_side_car(
         versions=dict(engine.versions),
         device=engine.device,
         driver=_driver() if engine.device.startswith("cuda") else None,
-        rebuild=rebuild_command("BUILD", place.name),
+        rebuild=rebuild_command("BUILD", place.name, _options_in_words(plan, engine)),
         options=dict(engine.options),
     )
     write_beside(place / SIDE_CAR, side_car.to_json())
@@ -266,3 +275,18 @@ def _write_side_car(
 def _driver() -> str | None:
     version = cuda_version()
     return None if version is None else f"for CUDA {version[0]}.{version[1]}"
+
+
+def _options_in_words(plan: Plan, engine: Engine) -> tuple[str, ...]:
+    """What `datac compile` was told besides target and precision, as far as it made the engine."""
+    words: list[str] = []
+    if plan.embed:
+        words += ["--embed", ",".join(plan.embed)]
+    if engine.options.get("dynamic"):
+        words += ["--height-width", "dynamic"]
+    if engine.device == "cuda":
+        words += ["--device", "cuda"]
+    if plan.quantisation is not None:
+        words += ["--calibration", plan.quantisation.method]
+        words += [word for name in plan.quantisation.kept for word in ("--keep", name)]
+    return tuple(words)

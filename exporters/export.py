@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from compiler.embed import PREPROCESS
 from compiler.graph import Graph
 from compiler.lower import lower
 from compiler.model_file import print_model
@@ -42,6 +43,7 @@ from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
 from exporters.check import judge
 from exporters.control import MAX_DROP
 from exporters.engines import Built, Source, build_engine, open_engine
+from exporters.kept import kept_convolutions
 from exporters.quantisation import Calibration
 from exporters.reference import ODD_CASE, SEEDED, load_reference
 from exporters.standalone import runtime_source
@@ -101,10 +103,15 @@ class Request:
             wanted += [(name, precision) for precision in self.precisions]
         return tuple(dict.fromkeys(wanted))
 
-    def check(self) -> None:
-        """BadInput for a target that there is none of, and for int8 without data."""
+    def check(self, network: Network) -> None:
+        """BadInput for a target that there is none of, and for what lacks data."""
         for name in self.targets:
             resolve(name)
+        if PREPROCESS in self.embed and network.preprocessing is None:
+            raise BadInput(
+                "--embed preprocess needs to know how an image is prepared, and this network does "
+                "not say; give --data DATASET with it, or a genotype that datac train wrote"
+            )
         if "int8" in self.precisions and self.calibration is None:
             raise BadInput(
                 "--precision int8 is calibrated on real inputs; give --data DATASET with it"
@@ -131,9 +138,11 @@ def compile_genotype(
     Raises BadInput for what is wrong with the input, before anything is written.
     """
     check_replaceable(request.out, "build")
-    request.check()
+    request.check(network)
     complete = genotype.model_copy(update={"network": network})
     graph, source = _graph(genotype, network, weights, request)
+    if request.calibration is not None:
+        kept_convolutions(graph, network, request.calibration.kept)  # a word that names nothing
     with replaced_whole(request.out, "build") as folder:
         _write_build(folder, graph, complete, network, request)
         return _finish(folder, complete, network, source, request, keep=())
@@ -145,8 +154,8 @@ def compile_build(build: Path, request: Request) -> Report:
     So does the engine of a target that this machine cannot build.
     """
     check_replaceable(request.out, "build")
-    request.check()
     manifest = read_manifest(build)
+    request.check(manifest.network)
     require_intact(build, manifest, (MODEL, SOURCE, GENOTYPE, WEIGHTS, REFERENCE))
     genotype, network = read_build_genotype(build, manifest)
     wanted = {

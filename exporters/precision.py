@@ -98,7 +98,9 @@ def deployed(graph: Graph, plan: Plan) -> Graph:
     if plan.precision == "f32":
         return graph
     try:
-        if plan.quantisation is not None:
+        if plan.precision == "int8":
+            if plan.quantisation is None:
+                raise ValueError("its side-car does not say how it was quantised")
             return quantised_graph(graph, plan.quantisation)
         return typed(graph, DTYPES[plan.precision], keep=plan.float32)
     except ValueError as error:

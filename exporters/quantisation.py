@@ -31,6 +31,10 @@ CLIPPED = 3.0
 seen on a trained net (docs/results/precision.md)."""
 
 
+FARTHEST = 0.5
+"""Of the logits' size. A trained net had 0.02, small ones with random weights up to 0.1."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What ranges are taken from. inputs: (N, C, H, W) each.
@@ -52,12 +56,16 @@ def quantise(
 ) -> Quantisation:
     """Calibrate the canonical graph, `model` its ONNX. ValueError for a kept node that it lacks."""
     convs = _in_int8(graph, calibration.kept)
-    groups = quantised_values(graph, convs)
-    ranges = calibrate(graph, model, groups, calibration.inputs, calibration.method, progress)
+    if not convs:
+        raise ValueError("nothing is left in int8")
+    # Of all that could be in int8, so that a range does not depend on what is kept.
+    groups = quantised_values(graph, convolutions(graph))
+    found = calibrate(graph, model, groups, calibration.inputs, calibration.method, progress)
+    wanted = {*quantised_values(graph, convs).values()}
+    ranges = {group: reach for group, reach in found.items() if group in wanted}
     return Quantisation(
         activations=scheme.activations,
         bias=scheme.bias_type,
-        addends=scheme.addends,
         averages=scheme.averages,
         method=calibration.method,
         samples=len(calibration.inputs),
@@ -87,7 +95,7 @@ def quantised_graph(graph: Graph, plan: Quantisation) -> Graph:
 
 def scheme_of(plan: Quantisation) -> Scheme:
     """What its target is fast with."""
-    return Scheme(plan.activations, plan.bias, plan.addends, plan.averages)
+    return Scheme(plan.activations, plan.bias, plan.averages)
 
 
 def _in_int8(graph: Graph, kept: Collection[str]) -> list[str]:
@@ -114,14 +122,22 @@ class Distance:
     found: float
     unclipped: float
 
-    def why_clipped(self) -> str | None:
+    def why_unfit(self) -> str | None:
         """One sentence where the plan's ranges do not fit."""
         if self.found <= CLIPPED * self.unclipped:
-            return None
+            return self._why_coarse()
         return (
             f"int8 takes {OUTPUT} {self.found:.3g} of their size from float64's, and its steps "
             f"explain {self.unclipped:.3g}; its ranges clip the values: calibrate on data like "
             "that of the reference"
+        )
+
+    def _why_coarse(self) -> str | None:
+        if self.found <= FARTHEST:
+            return None
+        return (
+            f"int8 takes {OUTPUT} {self.found:.3g} of their size from float64's, and {FARTHEST:g} "
+            "is the most; its steps are too coarse for the values"
         )
 
 

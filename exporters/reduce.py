@@ -22,7 +22,7 @@ from compiler.places import region
 from datac.errors import BadInput
 from datac.output_folder import check_replaceable, replaced_whole, write_beside
 from exporters.build_folder import read_manifest
-from exporters.check_build import look_inside, run_model
+from exporters.check_build import look_inside, run_part
 from exporters.engine_files import ONNX_FILES, engine_difference
 from exporters.engines import Built, open_engines
 from exporters.onnx_file import read_onnx
@@ -81,7 +81,7 @@ def reduce(
     seen = look_inside(built, graph, cases[0])
     error = _error(judge_places(graph, seen, ARITHMETIC[built.plan.precision]), place, built)
     model, inputs, exact = _cut(built, graph, seen, error.value)
-    answer = run_model(built, model, inputs)[model.graph.output[0].name]
+    answer = run_part(built, model, inputs)[model.graph.output[0].name]
     with np.errstate(invalid="ignore"):
         alone = rms(answer.astype(np.float64) - exact)
     nodes = len(model.graph.node)

@@ -7,6 +7,7 @@ error to expect is predicted, not chosen: see `exporters.float64`.
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ class Case:
     @property
     def drawn(self) -> bool:
         """Whether the input was drawn at random; otherwise it is a sample of real data."""
-        return self.name == ODD_CASE or self.name.startswith(SEEDED)
+        return self.name == ODD_CASE or bool(re.fullmatch(rf"{SEEDED}\d+-\d+", self.name))
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def selftest(
         load(cell)
     if course.gpu and (why := why_no_gpu()) is not None:
         raise PlatformMissing(f"{why}; leave --gpu out, or run this on a machine with one")
-    state = _begin(known)
+    state = _begin(course, known)
     done = {(tested.cell, tested.network) for tested in state.tested}
     left = [(cell, net) for cell in course.cells for net in SMALL if (cell, net) not in done]
     for index, (cell, net) in enumerate(left):
@@ -96,17 +96,23 @@ def selftest(
     return state
 
 
-def _begin(known: SelfTest | None) -> SelfTest:
+def _begin(course: Course, known: SelfTest | None) -> SelfTest:
+    """An earlier run goes on if it asked the same of the same machine."""
     here, version = environment(), cuda_version()
     fresh = SelfTest(
         environment=here,
         gpu=_gpu(),
         cuda=None if version is None else f"{version[0]}.{version[1]}",
+        targets=course.targets,
+        device="cuda" if course.gpu else "cpu",
     )
     if known is None:
         return fresh
-    same = (known.environment.processor, known.environment.packages, known.gpu)
-    if same != (here.processor, here.packages, fresh.gpu):
+    before = (known.environment.processor, known.environment.packages, known.gpu)
+    asked = (known.targets, known.device)
+    if before != (here.processor, here.packages, fresh.gpu):
+        return fresh
+    if asked != (fresh.targets, fresh.device):
         return fresh
     return fresh.model_copy(update={"tested": known.tested})
 

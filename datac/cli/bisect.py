@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,12 @@ def bisect(
             build, setting, _known(out), save=lambda state: write_beside(out, state.to_json())
         )
     write_beside(out, found.to_json())
-    _print(found, build, data, out)
+    words = ["datac", "compile", str(build), "--target", target, "--precision", "int8"]
+    words += ["--data", data, "--max-drop", f"{bound:g}"]
+    words += [word for key, value in which.items() if value for word in (f"--{key}", str(value))]
+    words += ["--calibration", calibration_options.calibration]
+    words += ["--calibration-samples", str(calibration_options.calibration_samples)]
+    _print(found, words, out)
     all_of_it = found.kept is not None and len(found.kept) == len(found.parts)
     return ExitCode.GATE_FAILED if all_of_it else ExitCode.PASS
 
@@ -86,7 +92,7 @@ def _known(out: Path) -> tuple[Trial, ...]:
     return read_json(out, Bisection).trials if out.exists() else ()
 
 
-def _print(found: Bisection, build: Path, data: str, out: Path) -> None:
+def _print(found: Bisection, compile_: list[str], out: Path) -> None:
     from rich.table import Table
 
     from datac.cli.terminal import output
@@ -98,19 +104,16 @@ def _print(found: Bisection, build: Path, data: str, out: Path) -> None:
     table.add_row("all", f"{found.control:.4f}", "0", "the control")
     for trial in found.trials:
         within = "within" if trial.drop <= found.max_drop else "too much"
-        table.add_row(str(len(trial.kept)), f"{trial.metric:.4f}", f"{trial.drop:.4f}", within)
+        cells = (f"{trial.metric:.4f}", f"{trial.drop:.4f}", within)
+        if trial.reason is not None:
+            cells = ("", "", trial.reason)
+        table.add_row(str(len(trial.kept)), *cells)
     console.print(table)
     assert found.kept is not None
     console.print(_sentence(found), soft_wrap=True)
     if len(found.kept) < len(found.parts):
-        keep = "".join(f" --keep {name}" for name in found.kept)
-        method = "" if found.method == "percentile" else f" --calibration {found.method}"
-        console.print(
-            f"datac compile {build} --target {found.target} --precision int8 --data {data}"
-            f"{method}{keep}",
-            soft_wrap=True,
-            markup=False,
-        )
+        keep = [word for name in found.kept for word in ("--keep", name)]
+        console.print(shlex.join([*compile_, *keep]), soft_wrap=True, markup=False)
     console.print(f"wrote {out}", soft_wrap=True, markup=False)
 
 

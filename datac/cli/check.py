@@ -99,6 +99,8 @@ def check(
     from datac.cli.compile_steps import exit_code
 
     if save_inputs is not None or save_outputs is not None:
+        if measured["trust"]:
+            raise BadInput("--trust is for the engines of a BUILD, and --save-inputs loads none")
         return _save(build, save_inputs, save_outputs)
     if as_json and markdown:
         raise BadInput("--json and --markdown are two forms of one answer; choose one")

@@ -51,11 +51,11 @@ class Inputs:
         return labelled_inputs(open_dataset(self.data), network, self.split or "val", self.samples)
 
     def calibrating(self, network: Network) -> Calibration | None:
-        """What int8 is calibrated on: the split that the network learned from, if there is one."""
+        """What int8 is calibrated on: `train`, or `val` where `train` is what is measured."""
         if self.data is None:
             return None
         dataset, how = open_dataset(self.data), self.calibration
-        split = "train" if "train" in dataset.splits else self.split or "val"
+        split = "val" if self.split == "train" else "train"
         inputs = labelled_inputs(dataset, network, split, how.calibration_samples)
         images = tuple(inputs.input(sample) for sample in inputs.samples)
         return Calibration(images, how.calibration, how.keep)

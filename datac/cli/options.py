@@ -113,6 +113,18 @@ class RunOptions:
 POSITIVE = click.IntRange(min=1)
 
 
+class _Drop(click.FloatRange):
+    """A number in 0..1; click's own ranges take NaN."""
+
+    name = "drop"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        drop = float(super().convert(value, param, ctx))
+        if math.isnan(drop):
+            self.fail(f"{value} is no number.", param, ctx)
+        return drop
+
+
 class _Rate(click.FloatRange):
     """A number above 0; click's own ranges take NaN and infinity."""
 
@@ -338,7 +350,7 @@ def calibration_options(command: Command) -> Command:
 
 max_drop_option = click.option(
     "--max-drop",
-    type=click.FloatRange(min=0),
+    type=_Drop(min=0, max=1),
     help="How far the metric of an engine below float32 may fall behind its control.  "
     "[default: 0.01]",
 )

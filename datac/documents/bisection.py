@@ -25,6 +25,7 @@ class Trial(Document):
     kept: tuple[str, ...] = Field(description="the parts that stay float32")
     metric: float
     drop: float = Field(description="the control's metric less this one's")
+    reason: str | None = Field(default=None, description="why there is no such engine")
 
 
 class Bisection(Document):
@@ -39,5 +40,5 @@ class Bisection(Document):
     parts: tuple[Part, ...] = Field(description="in the order in which they would be kept")
     trials: tuple[Trial, ...]
     kept: tuple[str, ...] | None = Field(
-        default=None, description="the fewest parts whose trial was within max_drop"
+        default=None, description="the first parts whose trial was within max_drop"
     )

@@ -22,7 +22,6 @@ class Quantisation(Document):
 
     activations: Literal["uint8", "int8"]
     bias: Literal["int32", "float32"]
-    addends: bool = Field(description="whether what a sum reads from a convolution is rounded")
     averages: bool = Field(
         default=False, description="whether a mean of rounded values is rounded to their steps"
     )

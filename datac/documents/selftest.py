@@ -38,4 +38,8 @@ class SelfTest(Document):
     environment: Environment
     gpu: str = Field(description="its name, or why there is none")
     cuda: str | None = Field(default=None, description="the newest that the driver runs")
+    targets: tuple[str, ...] = Field(default=(), description="that were tried; none: all")
+    device: Literal["cpu", "cuda"] = Field(
+        default="cpu", description="that the targets torch and onnx ran on"
+    )
     tested: tuple[Tested, ...] = ()

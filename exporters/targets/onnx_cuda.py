@@ -33,6 +33,7 @@ class CudaRunner:
 
     def __init__(self, path: Path, *, fixed_size: bool) -> None:
         self._gpu = Gpu()
+        _preload()
         self.device = f"cuda ({self._gpu.name})"
         self._file = path.name
         self._session: Any = None
@@ -105,3 +106,12 @@ class CudaRunner:
         self._binding = None
         self._session = None
         self._gpu.close()
+
+
+def _preload() -> None:
+    """CUDA's libraries out of pip's packages, where the loader of the system does not look."""
+    import onnxruntime
+
+    preload = getattr(onnxruntime, "preload_dlls", None)
+    if preload is not None:
+        preload()

@@ -1,16 +1,17 @@
 """A model, compiled and run once by OpenVINO in a process of its own.
 
 On some quantised graphs OpenVINO does not raise but ends the process (a segmentation fault, seen
-with 2026.4). So what is quantised is tried here first: `python -m exporters.targets.openvino_trial
-MODEL HINT THREADS SHAPE`.
+with 2026.4). So what is quantised is tried here first: `python -P -m
+exporters.targets.openvino_trial MODEL KEY=VALUE,... SHAPE`.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from exporters.targets.packages import one_line
@@ -19,13 +20,20 @@ from exporters.targets.target import TargetFailed
 LONGEST_SECONDS = 600
 
 
-def try_in_child(path: Path, settings: dict[str, str], shape: Sequence[int]) -> None:
+def try_in_child(path: Path, settings: Mapping[str, object], shape: Sequence[int]) -> None:
     """TargetFailed where the process of the trial does not end well."""
     arguments = [str(path), ",".join(f"{k}={v}" for k, v in settings.items())]
-    command = [sys.executable, "-m", __name__, *arguments, "x".join(map(str, shape))]
+    # -P: nothing of the current folder is imported, which may be a build from anywhere.
+    command = [sys.executable, "-P", "-m", __name__, *arguments, "x".join(map(str, shape))]
+    paths = os.pathsep.join(path for path in sys.path if path)
     try:
         trial = subprocess.run(
-            command, capture_output=True, timeout=LONGEST_SECONDS, check=False, text=True
+            command,
+            capture_output=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
+            text=True,
+            env={**os.environ, "PYTHONPATH": paths},
         )
     except subprocess.TimeoutExpired as error:
         raise TargetFailed(

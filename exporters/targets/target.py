@@ -98,13 +98,15 @@ class Engine:
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
 
-def require_version(title: str, target: str, engine: Engine, here: str) -> None:
+def require_version(
+    title: str, target: str, precision: Precision, engine: Engine, here: str
+) -> None:
     """Raise `PlatformMissing` where a plan is of another version: it is tied to its own."""
     built_with = next(iter(engine.versions.values()), "")
     if built_with != here:
         raise PlatformMissing(
             f"{engine.file} was built with {title} {built_with}, and here is {here}; rebuild it: "
-            f"datac compile BUILD --target {target}"
+            f"datac compile BUILD --target {target} --precision {precision}"
         )
 
 

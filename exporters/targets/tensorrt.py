@@ -77,11 +77,11 @@ class TensorRT:
             },
         )
 
-    def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:  # noqa: ARG002
+    def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:
         """Deserialise the plan on device 0."""
         require(self.missing_to_run())
         trt = import_module("tensorrt")
-        require_version("TensorRT", self.name, engine, trt.__version__)
+        require_version("TensorRT", self.name, options.precision, engine, trt.__version__)
         return TensorRTRunner(trt, "TensorRT", folder / engine.file)
 
 

@@ -67,9 +67,9 @@ class TensorRTRTX:
             options={"dynamic": options.dynamic_height_width, "tf32": False},
         )
 
-    def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:  # noqa: ARG002
+    def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:
         """Deserialise the plan on device 0."""
         require(self.missing_to_run())
         trt = import_module("tensorrt_rtx")
-        require_version("TensorRT-RTX", self.name, engine, trt.__version__)
+        require_version("TensorRT-RTX", self.name, options.precision, engine, trt.__version__)
         return TensorRTRunner(trt, "TensorRT-RTX", folder / engine.file)

@@ -65,7 +65,7 @@ def test_the_fragile_path_is_ranked_first(fragile):
     folder, setting = fragile
     subject = open_subject(folder, read_manifest(folder))
     plan = quantise(subject.graph, subject.expected, resolve("onnx").int8, setting.calibration)
-    parts = rank(subject, plan, lambda *_: None)
+    parts = rank(subject, plan, setting.calibration.inputs[0], lambda *_: None)
     assert parts[0].name == FRAGILE
     assert parts[0].error > 1.5 * max(part.error for part in parts[1:])
     assert sum(part.share for part in parts) == pytest.approx(1)

@@ -5,7 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.quantise import per_channel, quantize
+from compiler.graph import Graph
+from compiler.interpreter import Interpreter
+from compiler.ops import Conv, Input
+from compiler.quantise import Scheme, per_channel, quantised, quantize
 from exporters.calibrate import Histogram, least_divergent
 
 
@@ -78,3 +81,27 @@ def test_weights_are_off_by_half_a_step_of_their_own_channel(seed, size):
     assert (np.abs(integers * wide - weight) <= wide * 0.5001).all()
     assert np.abs(integers).max() == 127
     assert not integers[2].any()
+
+
+def test_values_that_are_not_finite_have_no_range_and_tiny_ones_no_histogram():
+    for value in (np.inf, np.nan):
+        with pytest.raises(ValueError, match="not finite"):
+            Histogram().reach(np.array([0.0, value]))
+    assert histogram(np.array([0.0, 1e-42])).range("entropy") == (0.0, 1e-42)
+
+
+def test_the_bias_of_a_channel_without_weights_is_held():
+    """A path that training has nearly switched off: its scale may not be as fine as its weights."""
+    graph = Graph()
+    graph.add("input", Input(("N", 1, 4, 4)))
+    graph.add("conv", Conv(1, 3, bias=True), "input")
+    graph.set_output("y", "conv")
+    graph.weights = {
+        "conv.weight": np.array([1.0, 1e-9, 0.0], np.float32).reshape(3, 1, 1, 1),
+        "conv.bias": np.array([0.5, 0.5, -2.0], np.float32),
+    }
+    x = np.full((1, 1, 4, 4), 0.7)
+    exact = Interpreter(graph).run({"input": x})["y"]
+    small = quantised(graph, ["conv"], {"input": (0, 1), "conv": (-3, 3)}, Scheme())
+    found = Interpreter(small).run({"input": x})["y"]
+    np.testing.assert_allclose(found, exact, atol=0.02)

@@ -105,11 +105,28 @@ def test_rounds_of_different_runs_are_not_compared():
 def test_the_interval_is_that_of_order_statistics():
     """n = 15: the 4th smallest and the 4th largest hold the median in 96.5 % (Conover, A3)."""
     assert interval([float(v) for v in range(1, 16)]) == (4.0, 8.0, 12.0)
-    assert interval([1.0, 2.0, 3.0, 4.0, 5.0]) == (1.0, 3.0, 5.0)
-    assert interval([1.0]) == (1.0, 1.0, 1.0)
+    assert interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) == (1.0, 3.5, 6.0)
 
 
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=40))
 def test_the_median_lies_within(values):
     low, middle, high = interval(values)
     assert min(values) <= low <= middle <= high <= max(values)
+
+
+def test_too_few_rounds_say_nothing():
+    found = compared(result("f32", (10.0,) * 5, 0.5), result("int8", (5.0,) * 5, 0.5))
+    assert (found.comparison.outcome, found.comparison.speedup) == ("not measured", None)
+
+
+@pytest.mark.parametrize(
+    "change", [{"device": "cuda"}, {"embedded": ("argmax",)}, {"status": "built"}]
+)
+def test_a_control_that_does_other_work_is_none_and_torch_bounds_the_drop(change):
+    control = result("f32", STEADY, 0.5).model_copy(update=change)
+    low, good = result("int8", HALF, 0.4), result("int8", HALF, 0.499)
+    for engine, verdict in ((low, "fail"), (good, "pass")):
+        found = compare_with_controls([control, engine], 0.01, metric(0.5))[1]
+        assert found.comparison is None
+        assert found.verdict == verdict
+    assert compare_with_controls([control, low], 0.01)[1].verdict == "pass", "nothing is known"

@@ -19,6 +19,7 @@ from datac.datasets.preprocess import prepared_network, preprocess
 from datac.documents.build_folder import SideCar
 from datac.documents.network import Preprocessing
 from datac.documents.read import read_json
+from datac.errors import BadInput
 from exporters.bench import bench
 from exporters.build_folder import read_manifest
 from exporters.check import check
@@ -26,6 +27,7 @@ from exporters.embedded import to_image
 from exporters.export import Request, compile_build, compile_genotype
 from exporters.predict import predict
 from exporters.quantisation import Calibration
+from exporters.reduce import reduce
 from exporters.reference import load_reference
 from exporters.task import labelled_inputs
 
@@ -169,12 +171,10 @@ def test_a_classification_answers_with_one_number(genotype, networks, tmp_path):
 
 
 def test_without_stated_preprocessing_nothing_can_be_embedded(genotype, networks, tmp_path):
-    request = Request(
-        ("onnx",), tmp_path / "build", embed=("preprocess",), threads=1, bench_seconds=0.0
-    )
-    report = compile_genotype(genotype, networks.classification, None, request)
-    assert report.targets[0].status == "failed"
-    assert "does not say how an image is prepared" in report.targets[0].reason
+    request = Request(("onnx",), tmp_path / "build", embed=("preprocess",), threads=1)
+    with pytest.raises(BadInput, match="does not say; give --data"):
+        compile_genotype(genotype, networks.classification, None, request)
+    assert not (tmp_path / "build").exists()
 
 
 # ---- use ---------------------------------------------------------------------------------------
@@ -259,6 +259,8 @@ def test_classes_that_no_rounding_explains_fail(whole):
         ({}, "there is no output classes"),
         ({CLASSES: np.zeros((1, 3), np.int32)}, "has shape"),
         ({CLASSES: np.full((1, 2), 7, np.int32)}, "numbers of no class"),
+        ({CLASSES: np.full((1, 2), -1, np.int32)}, "numbers of no class"),
+        ({CLASSES: np.ones((1, 2), np.int32)}, "100% of the decisions"),
     ],
 )
 def test_answers_of_another_form_fail_for_good(answer, said):
@@ -285,3 +287,23 @@ def test_an_image_survives_preparation(images, order):
     how = HOW.model_copy(update={"color_order": order})
     prepared = np.stack([preprocess(image, how) for image in images])
     np.testing.assert_array_equal(to_image(prepared, how), images)
+
+
+@pytest.mark.parametrize("logits", [np.zeros((1, 1, 2)), np.zeros((1, 3, 2))])
+def test_one_class_or_no_difference_is_no_crash(logits):
+    from exporters.class_numbers import judge_classes
+    from exporters.reference import Case
+
+    class Runner:
+        def run(self, inputs):
+            return {CLASSES: np.zeros((1, 2), np.int32)}
+
+    case = Case("x", np.zeros((1, 3, 1, 2), np.float32), {})
+    assert judge_classes(Runner(), [case], [logits], 1e-6).verdict == "pass"
+
+
+def test_a_place_of_such_an_engine_can_be_cut_out(whole, tmp_path):
+    for engine in ("onnx-f32", "openvino-int8"):
+        found = reduce(whole[0].out, tmp_path / engine, engine=engine, place="cell0/node2")
+        assert found.engine == engine
+        assert (tmp_path / engine / "model.onnx").is_file()

@@ -159,19 +159,20 @@ def rebuilt(folder, plan, update_manifest):
     return by_name(check(folder, threads=1))["onnx-int8"]
 
 
-def test_ranges_that_clip_fail_although_the_engine_is_what_its_plan_says(
-    single, tmp_path, update_manifest
+@pytest.mark.parametrize(("factor", "said"), [(0.2, "its ranges clip"), (200, "is the most")])
+def test_ranges_that_do_not_fit_fail_although_the_engine_is_what_its_plan_says(
+    single, tmp_path, update_manifest, factor, said
 ):
     folder = shutil.copytree(single[0].out, tmp_path / "build")
     plan = by_name(single[1])["onnx-int8"].quantisation
     narrow = tuple(
-        entry.model_copy(update={"low": entry.low / 5, "high": entry.high / 5})
+        entry.model_copy(update={"low": entry.low * factor, "high": entry.high * factor})
         for entry in plan.ranges
     )
     result = rebuilt(folder, plan.model_copy(update={"ranges": narrow}), update_manifest)
     assert result.verdict == "fail"
     assert result.places.wrong == (), "the engine computes what it was told"
-    assert "its ranges clip the values" in result.reason
+    assert said in result.reason
 
 
 def test_a_plan_of_another_network_is_refused(single, tmp_path, update_manifest):
@@ -253,3 +254,12 @@ def test_a_model_that_openvino_refuses_in_the_child_is_a_sentence_too(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"no model")
     with pytest.raises(TargetFailed, match="OpenVINO cannot run"):
         openvino_trial.try_in_child(tmp_path / "m.onnx", {"NUM_STREAMS": "1"}, (1, 3, 8, 8))
+
+
+def test_a_trial_imports_nothing_of_the_folder_that_one_stands_in(whole, tmp_path, monkeypatch):
+    """Which may be a build from anywhere."""
+    (tmp_path / "numpy.py").write_text("import pathlib; pathlib.Path('hijacked').touch()")
+    monkeypatch.chdir(tmp_path)
+    engine = whole[0].out / "engines" / "openvino-int8" / "model.onnx"
+    openvino_trial.try_in_child(engine, {"NUM_STREAMS": "1"}, (1, 3, 32, 32))
+    assert not (tmp_path / "hijacked").exists()

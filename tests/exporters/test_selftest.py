@@ -57,7 +57,9 @@ def test_every_engine_is_judged_timed_and_measured_and_what_is_missing_is_said()
     # What the file holds is not tried again on this machine, and is on another.
     assert selftest(course(), known=found).tested == found.tested
     other = found.model_copy(update={"gpu": "another"})
-    assert module._begin(other).tested == ()
+    assert module._begin(course(), other).tested == ()
+    assert module._begin(course("onnx"), found).tested == (), "fewer targets were asked for then"
+    assert module._begin(course(), found).tested == found.tested
 
 
 def test_the_verdict_is_that_of_the_worst_engine_and_nothing_run_is_no_pass():
