@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from compiler.graph import Graph
 from compiler.interpreter import Array, Interpreter
 from compiler.places import Region, boundaries, place_name, region
+from compiler.precision import FLOAT32, rounded
 from exporters.rounding import (
     EXACT,
     Arithmetic,
@@ -120,6 +121,9 @@ def _predicted(
         widths.values()
     ):
         return float(written**0.5)
+    # A value that is exposed may be wider than what the next operation reads of it.
+    narrow = own is arithmetic and arithmetic.dtype != FLOAT32
+    as_read = {name: rounded(x, arithmetic.dtype) if narrow else x for name, x in given.items()}
     noise = Noise(arithmetic, seed)
     errors: list[float] = []
     while len(errors) < FEW_RUNS or (
@@ -127,7 +131,7 @@ def _predicted(
     ):
         # Runs beside each other, as one batch: most maps are small, and numpy's calls are not.
         read = {
-            name: noise.on_integers(np.concatenate([given[name]] * FEW_RUNS), widths[name])
+            name: noise.on_integers(np.concatenate([as_read[name]] * FEW_RUNS), widths[name])
             for name in part.reads
         }
         noisy = run.run(read, wanted=[part.value], names=part.nodes, after=noise)[part.value]
