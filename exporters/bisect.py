@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from compiler.graph import Graph, Node
 from compiler.interpreter import Interpreter
 from compiler.lower import INPUT, OUTPUT
-from compiler.quantise import convolutions, quantised, quantised_values
+from compiler.quantise import convolutions, quantised
 from datac.documents.bisection import Bisection, Part, Trial
 from datac.documents.quantisation import Quantisation
 from datac.errors import BadInput
@@ -32,7 +32,7 @@ from exporters.build_folder import read_manifest
 from exporters.environment import environment
 from exporters.kept import kept_convolutions, kinds_of, places_of
 from exporters.precision import Plan, own_model
-from exporters.quantisation import Calibration, quantise, scheme_of
+from exporters.quantisation import Calibration, keeping, quantise, scheme_of
 from exporters.rounding import rms
 from exporters.subject import Subject, open_subject
 from exporters.targets import resolve
@@ -124,7 +124,9 @@ class _Search:
 
     def _try(self, count: int) -> Trial:
         kept = tuple(part.name for part in self._parts[:count])
-        plan = Plan("int8", quantisation=keeping(self._subject, self._whole, kept))
+        subject = self._subject
+        convs = kept_convolutions(subject.graph, subject.network, kept)
+        plan = Plan("int8", quantisation=keeping(subject.graph, self._whole, convs))
         key = self._key(plan)
         if key in self._known:
             return self._known[key]
@@ -179,16 +181,6 @@ class _Search:
             trials=tuple(self._trials[count] for count in sorted(self._trials)),
             kept=kept,
         )
-
-
-def keeping(subject: Subject, whole: Quantisation, words: Sequence[str]) -> Quantisation:
-    """The same ranges for fewer convolutions."""
-    graph = subject.graph
-    kept = kept_convolutions(graph, subject.network, words)
-    rest = [name for name in convolutions(graph) if name not in kept]
-    groups = {*quantised_values(graph, rest).values()}
-    ranges = tuple(entry for entry in whole.ranges if entry.group in groups)
-    return whole.model_copy(update={"kept": kept, "ranges": ranges})
 
 
 def rank(

@@ -22,6 +22,7 @@ from compiler.lower import INPUT, OUTPUT
 from compiler.ops import Quantize
 from compiler.quantise import Range, Scheme, convolutions, quantised, quantised_values
 from datac.documents.quantisation import CalibratedRange, Method, Quantisation
+from datac.errors import BadInput
 from exporters.calibrate import Progress, calibrate
 from exporters.reference import Case
 from exporters.rounding import rms
@@ -54,27 +55,32 @@ def quantise(
     calibration: Calibration,
     progress: Progress | None = None,
 ) -> Quantisation:
-    """Calibrate the canonical graph, `model` its ONNX. ValueError for a kept node that it lacks."""
-    convs = _in_int8(graph, calibration.kept)
-    if not convs:
-        raise ValueError("nothing is left in int8")
+    """Calibrate the canonical graph, `model` its ONNX. BadInput where all of it is kept."""
+    if not _in_int8(graph, calibration.kept):
+        raise BadInput("--keep leaves no convolution in int8; keep less, or choose --precision f32")
     # Of all that could be in int8, so that a range does not depend on what is kept.
     groups = quantised_values(graph, convolutions(graph))
-    found = calibrate(graph, model, groups, calibration.inputs, calibration.method, progress)
-    wanted = {*quantised_values(graph, convs).values()}
-    ranges = {group: reach for group, reach in found.items() if group in wanted}
-    return Quantisation(
+    ranges = calibrate(graph, model, groups, calibration.inputs, calibration.method, progress)
+    whole = Quantisation(
         activations=scheme.activations,
         bias=scheme.bias_type,
         averages=scheme.averages,
         method=calibration.method,
         samples=len(calibration.inputs),
-        kept=tuple(name for name in convolutions(graph) if name in calibration.kept),
         ranges=tuple(
             CalibratedRange(group=group, low=low, high=high)
             for group, (low, high) in ranges.items()
         ),
     )
+    return keeping(graph, whole, calibration.kept)
+
+
+def keeping(graph: Graph, whole: Quantisation, kept: Collection[str]) -> Quantisation:
+    """The same ranges for fewer convolutions. ValueError for a kept one that the graph lacks."""
+    groups = {*quantised_values(graph, _in_int8(graph, kept)).values()}
+    ranges = tuple(entry for entry in whole.ranges if entry.group in groups)
+    order = tuple(name for name in convolutions(graph) if name in kept)
+    return whole.model_copy(update={"kept": order, "ranges": ranges})
 
 
 def quantised_graph(graph: Graph, plan: Quantisation) -> Graph:
@@ -158,7 +164,4 @@ def _any_number_of_steps(
     node: Node, weights: Mapping[str, Array], operands: tuple[Array, ...], result: Array
 ) -> Array:
     del weights
-    if not isinstance(node.op, Quantize):
-        return result
-    steps: Array = np.rint(operands[0] / node.op.scale) * node.op.scale
-    return steps
+    return node.op.steps(operands[0]) if isinstance(node.op, Quantize) else result

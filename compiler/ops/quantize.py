@@ -53,9 +53,14 @@ class Quantize(Op):
         import numpy as np
 
         del weights
-        low, high = self.range
-        steps: Array = np.rint(operands[0] / self.scale) * self.scale
-        return np.clip(steps, low, high)
+        return np.clip(self.steps(operands[0]), *self.range)
+
+    def steps(self, x: Array) -> Array:
+        """X to the nearest step, however many of them that takes."""
+        import numpy as np
+
+        result: Array = np.rint(x / self.scale) * self.scale
+        return result
 
     def to_torch(self) -> Callable[..., Any]:
         """A function of tensors; its gradient is 0, as nothing is trained through it."""

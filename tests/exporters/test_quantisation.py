@@ -237,6 +237,15 @@ def test_a_word_that_names_nothing_is_refused(single, word):
         kept_convolutions(subject.graph, subject.network, [word])
 
 
+def test_keeping_everything_is_a_sentence(single, tmp_path):
+    request, _ = single
+    words = ("stem", "head", "normal", "reduction")
+    kept = replace(request.calibration, kept=words)
+    again = replace(request, out=tmp_path / "kept", calibration=kept)
+    with pytest.raises(BadInput, match="leaves no convolution in int8"):
+        compile_build(request.out, again)
+
+
 # ---- OpenVINO's process ------------------------------------------------------------------------
 
 
