@@ -169,6 +169,7 @@ def judge_files(
     """Size, nodes, error and latency of each file on ONNX Runtime, all at one fixed size."""
     import onnx
 
+    from datac.documents.profile import only
     from exporters.build_folder import read_build_genotype, read_manifest
     from exporters.measure import measure
     from exporters.numbers import judge_numbers
@@ -189,13 +190,13 @@ def judge_files(
             write_model(specialise(path, options), path)
             engine = Engine(path.name, {}, "cpu")
             runner = stack.enter_context(resolve("onnx").load(path.parent, engine, options))
-            numbers = judge_numbers(runner, reference, shape)
+            numbers = judge_numbers(runner, reference, only(shape))
             errors = {"max_abs": max(e.max_abs for e in numbers.errors), "verdict": numbers.verdict}
             errors["rms"] = max(e.rms for e in numbers.errors)
             errors["tolerance"] = min(e.tolerance for e in numbers.errors)
             results[exporter] = {"size_bytes": size_bytes, "nodes": nodes, "error": errors}
             runners[exporter] = runner
-        inputs = {"input": reference.fitting(shape)[0].input}
+        inputs = {"input": reference.first(shape).input}
         for exporter, latency in measure(runners, inputs, budget_seconds=seconds).items():
             results[exporter]["latency_ms"] = latency.model_dump()
     return results

@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from compiler.embed import ARGMAX, PREPROCESS
-from compiler.lower import INPUT, OUTPUT
+from compiler.lower import OUTPUT
 from datac.documents.build_folder import (
     MODEL,
     WEIGHTS,
 )
 from datac.documents.report import (
-    Latency,
     Metric,
     PlacesResult,
     Report,
@@ -31,7 +30,6 @@ from exporters.disagreement import why_clear
 from exporters.engine_files import ONNX_FILES, engine_difference
 from exporters.engines import Built, open_engines
 from exporters.environment import environment
-from exporters.measure import measure
 from exporters.numbers import Numbers, judge_numbers
 from exporters.places import TOLERATED
 from exporters.reference import Reference
@@ -40,6 +38,7 @@ from exporters.subject import Subject, open_subject
 from exporters.targets import resolve
 from exporters.targets.target import BuildOptions, Engine, Runner, TargetFailed
 from exporters.task import LabelledInputs, TaskResult, evaluate_runners
+from exporters.time_engines import time_engines
 
 TORCH_ENGINE = "torch-f32"
 
@@ -109,13 +108,10 @@ def judge(
             task = evaluate_runners(
                 {**eager, **runners}, data, progress, reference=reference, predicted=predicted
             )
-        latency: dict[str, Latency] = {}
-        if bench_seconds and runners:
-            inputs = {INPUT: subject.reference.first(subject.input_shape).input}
-            latency = measure(runners, inputs, budget_seconds=bench_seconds, progress=progress)
+        timed = time_engines(judged, runners, subject, bench_seconds, progress)
     results = tuple(
         _decided(built, task.metrics.get(built.name)).result.model_copy(
-            update={"latency_ms": latency.get(built.name)}
+            update=timed.get(built.name, {})
         )
         for built in judged
     )
@@ -193,21 +189,21 @@ def _load_and_judge(
 
 def _judge_outputs(runner: Runner, reference: Reference, built: Built) -> Numbers:
     """Logits by their error; class numbers by the margins that they decide against."""
-    cases = reference.fitting(built.shape)
+    cases = reference.fitting(built.sizes)
     if ARGMAX not in built.plan.embed or not cases:
-        return judge_numbers(runner, reference, built.shape, built.plan.precision)
+        return judge_numbers(runner, reference, built.sizes, built.plan.precision)
     logits = [case.outputs[OUTPUT] for case in cases]
     return judge_classes(runner, cases, logits, reference.predicted_error[OUTPUT])
 
 
 def _judge_places(built: Built, subject: Subject) -> Built:
     """Look inside, where the engine is an ONNX file and an input fits it."""
-    cases = subject.reference.fitting(built.shape)
+    cases = subject.reference.fitting(built.sizes)
     if built.result.target not in ONNX_FILES or not cases:
         return built
     try:
         if PREPROCESS in built.plan.embed:
-            cases = subject.reference_for(built.plan).fitting(built.shape)
+            cases = subject.reference_for(built.plan).fitting(built.sizes)
         places = judge_check_build(built, subject.deployed(built.plan), cases[0], subject.unfolded)
     except TargetFailed as error:
         # Exposing may ask for what the target cannot do; the outputs are judged all the same.

@@ -23,6 +23,7 @@ from compiler.lower import INPUT, OUTPUT
 from compiler.places import boundaries, place_name, region
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
+from datac.documents.profile import only
 from datac.documents.report import PlacesResult, Report, StructureResult, TargetResult
 from datac.errors import BadInput
 from exporters.build_folder import sha256
@@ -98,7 +99,7 @@ def check_model(
     )
     try:
         with _runner(model, network, threads) as runner:
-            numbers = judge_numbers(runner, reference, shape)
+            numbers = judge_numbers(runner, reference, only(shape))
             if data is not None and fits:
                 task = evaluate_runners({TARGET: runner}, data, progress)
         places, structure = _look_inside(

@@ -18,6 +18,7 @@ from datac.documents.build_folder import ENGINES, MODEL, SIDE_CAR, WEIGHTS, Mani
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network, Preprocessing
 from datac.documents.precision import Precision
+from datac.documents.profile import Profile, only
 from datac.documents.report import TargetResult
 from datac.errors import BadInput, PlatformMissing
 from datac.output_folder import write_beside
@@ -74,11 +75,13 @@ class Built:
         return self.result.status == "run"
 
     @property
-    def shape(self) -> tuple[int, ...] | None:
-        """The one input shape it takes; None takes any."""
+    def sizes(self) -> Profile | None:
+        """The input shapes that it takes; None takes any."""
         assert self.engine is not None
         assert self.options is not None
-        return None if self.engine.options.get("dynamic") else self.options.input_shape
+        if self.engine.options.get("dynamic"):
+            return self.engine.profile
+        return only(self.options.input_shape)
 
     def load(self) -> Runner:
         """The runner; use as a context manager."""
@@ -157,6 +160,7 @@ def build_engine(name: str, source: Source, options: BuildOptions) -> Built:
         plan = source.plan(target, options)
         with source.model(target, plan) as model:
             engine = target.build(model, options, place)
+            engine = replace(engine, profile=engine.profile or options.profile)
     except TargetFailed as error:
         shutil.rmtree(place)
         failed = {"status": "failed", "verdict": "fail", "reason": str(error)}
@@ -198,7 +202,9 @@ def open_engine(
             f"{place / SIDE_CAR} speaks of preprocessing that the network does not state; "
             "compile again"
         )
-    engine = Engine(side_car.engine, side_car.versions, side_car.device, side_car.options)
+    engine = Engine(
+        side_car.engine, side_car.versions, side_car.device, side_car.options, side_car.profile
+    )
     result = TargetResult(
         target=side_car.target,
         precision=side_car.precision,
@@ -263,6 +269,7 @@ def _write_side_car(
         quantisation=plan.quantisation,
         embedded=plan.embed,
         input_shape=("N", options.input_shape[1], "H", "W") if dynamic else shape,
+        profile=engine.profile,
         versions=dict(engine.versions),
         device=engine.device,
         driver=_driver() if engine.device.startswith("cuda") else None,
@@ -282,7 +289,9 @@ def _options_in_words(plan: Plan, engine: Engine) -> tuple[str, ...]:
     words: list[str] = []
     if plan.embed:
         words += ["--embed", ",".join(plan.embed)]
-    if engine.options.get("dynamic"):
+    if engine.profile is not None:
+        words += ["--profile", str(engine.profile)]
+    elif engine.options.get("dynamic"):
         words += ["--height-width", "dynamic"]
     if engine.device == "cuda":
         words += ["--device", "cuda"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from datac.documents.build_folder import (
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.precision import Precision
+from datac.documents.profile import Profile, Shape
 from datac.documents.report import Report
 from datac.errors import BadInput
 from datac.output_folder import check_replaceable, replaced_whole, write_beside
@@ -45,7 +47,7 @@ from exporters.control import MAX_DROP
 from exporters.engines import Built, Source, build_engine, open_engine
 from exporters.kept import kept_convolutions
 from exporters.quantisation import Calibration
-from exporters.reference import ODD_CASE, SEEDED, load_reference
+from exporters.reference import ODD_CASE, OF_SIZE, SEEDED, load_reference
 from exporters.standalone import runtime_source
 from exporters.subject import open_subject
 from exporters.targets import resolve
@@ -54,6 +56,8 @@ from exporters.targets.target import BuildOptions, missing_for
 from exporters.task import LabelledInputs
 
 SEEDED_CASES = 4
+LARGEST_INPUT = 50_000_000
+"""Values of the largest input of a profile: four images of 2048x2048."""
 UNTRAINED = "not trained: drawn from seed {seed}, batch-norm statistics from one seeded batch"
 
 Progress = Callable[[str, float], None]
@@ -63,6 +67,7 @@ Progress = Callable[[str, float], None]
 class Request:
     """What to make of a network: every target in every precision.
 
+    dynamic: engines of open sizes. profile: of these, the sizes they are declared for.
     calibration: what int8 is calibrated on. max_drop: of the metric, below float32.
     finish: called with the folder once `report.json` stands in it, before the folder takes its
     place; the command line writes the page there.
@@ -73,6 +78,7 @@ class Request:
     precisions: tuple[Precision, ...] = ("f32",)
     data: LabelledInputs | None = None
     dynamic: bool = False
+    profile: Profile | None = None
     threads: int | None = None
     device: str = "cpu"
     seed: int = 0
@@ -107,6 +113,7 @@ class Request:
         """BadInput for a target that there is none of, and for what lacks data."""
         for name in self.targets:
             resolve(name)
+        self._check_profile((1, *network.input))
         if PREPROCESS in self.embed and network.preprocessing is None:
             raise BadInput(
                 "--embed preprocess needs to know how an image is prepared, and this network does "
@@ -117,12 +124,28 @@ class Request:
                 "--precision int8 is calibrated on real inputs; give --data DATASET with it"
             )
 
+    def _check_profile(self, own: Shape) -> None:
+        """It has to hold the network's own size, and its largest one has to be judged."""
+        if self.profile is None:
+            return
+        if not self.profile.takes(own):
+            raise BadInput(
+                f"--profile {self.profile} does not hold the network's own input "
+                f"{'x'.join(map(str, own))}; widen it, or compile for another --input"
+            )
+        if math.prod(self.profile.max) > LARGEST_INPUT:
+            raise BadInput(
+                f"--profile {self.profile}: its largest input has more than {LARGEST_INPUT:,} "
+                "values, too many for the reference in float64; declare a smaller one"
+            )
+
     def options(self, network: Network, precision: Precision = "f32") -> BuildOptions:
         """How engines of this network are specialised."""
         return BuildOptions(
             (1, *network.input),
             precision=precision,
-            dynamic_height_width=self.dynamic,
+            dynamic_height_width=self.dynamic or self.profile is not None,
+            profile=self.profile,
             device="cuda" if self.device == "cuda" else "cpu",
             threads=self.threads,
             embed=self.embed,
@@ -216,6 +239,9 @@ def _finish(
 ) -> Report:
     """Build the engines, judge all, and write manifest and report."""
     write_beside(folder / RUNTIME, runtime_source())
+    if request.profile is not None:
+        request.say("reference in float64 at the sizes of the profile", 0.2)
+        add_sizes(folder, genotype, network, request.profile, request.seed)
     source = source_of(folder, genotype, network, request.calibration)
     engines: list[Built] = []
     for name, precision in request.engines({place.name for place in keep}):
@@ -241,6 +267,25 @@ def _finish(
     if request.finish is not None:
         request.finish(folder)
     return report
+
+
+def add_sizes(
+    folder: Path, genotype: Genotype, network: Network, profile: Profile, seed: int
+) -> None:
+    """Give the reference an input of every size of the profile that it has none of."""
+    from exporters.float64 import extended
+
+    reference = load_reference(folder / REFERENCE)
+    draw = np.random.default_rng(seed)
+    cases = [
+        (f"{OF_SIZE}{'x'.join(map(str, shape))}", draw.standard_normal(shape).astype(np.float32))
+        for shape in profile.shapes
+        if not reference.of_shape(shape)
+    ]
+    if not cases:
+        return
+    graph = bound_graph(genotype, network, read_weights_file(folder / WEIGHTS), WEIGHTS)
+    extended(reference, graph, canonical_graph(graph), cases).save(folder / REFERENCE)
 
 
 def source_of(

@@ -31,6 +31,21 @@ def make_reference(
     return Reference(cases, predict_errors(canonical, cases, ARITHMETIC["f32"]))
 
 
+def extended(
+    reference: Reference,
+    graph: Graph,
+    canonical: Graph,
+    inputs: Sequence[tuple[str, NDArray[np.float32]]],
+) -> Reference:
+    """The reference with further cases; the larger of both predicted errors holds for all."""
+    more = make_reference(graph, canonical, inputs)
+    errors = {
+        key: max(error, more.predicted_error[key])
+        for key, error in reference.predicted_error.items()
+    }
+    return Reference((*reference.cases, *more.cases), errors)
+
+
 def run_cases(graph: Graph, cases: Sequence[Case]) -> tuple[Case, ...]:
     """The same inputs, with what this graph answers in float64."""
     exact = Interpreter(graph)

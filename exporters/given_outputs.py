@@ -6,6 +6,7 @@ from pathlib import Path
 
 from compiler.lower import INPUT, OUTPUT
 from datac.documents.precision import Precision
+from datac.documents.profile import only
 from datac.documents.report import Report, TargetResult
 from datac.errors import BadInput
 from exporters.build_folder import read_manifest
@@ -55,7 +56,7 @@ def judge_outputs(build: Path, outputs: Path, precision: Precision, command: str
                 f"{len(cases)} inputs; run it on those of datac check --save-inputs"
             )
         played = _Played(cases, answers)
-        numbers = judge_numbers(played, reference, subject.input_shape, precision)
+        numbers = judge_numbers(played, reference, only(subject.input_shape), precision)
         results.append(
             TargetResult(
                 target=runner,
@@ -72,7 +73,7 @@ def judge_outputs(build: Path, outputs: Path, precision: Precision, command: str
 
 
 def _cases(subject: Subject) -> tuple[Case, ...]:
-    return subject.reference.fitting(subject.input_shape)
+    return subject.reference.of_shape(subject.input_shape)
 
 
 class _Played:

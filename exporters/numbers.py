@@ -9,6 +9,7 @@ import numpy as np
 
 from compiler.lower import INPUT
 from datac.documents.precision import Precision
+from datac.documents.profile import Profile
 from datac.documents.report import OutputError, Verdict
 from exporters.reference import Case, Reference
 from exporters.saved import strain
@@ -50,16 +51,17 @@ class Answering(Protocol):
 def judge_numbers(
     runner: Answering,
     reference: Reference,
-    shape: tuple[int, ...] | None,
+    sizes: Profile | None,
     precision: Precision = "f32",
 ) -> Numbers:
-    """Run every case that fits the input `shape` (None: any) and compare every output.
+    """Run every case within `sizes` (None: any) and compare every output.
 
     precision: the one that the reference predicts errors of.
     """
-    cases = reference.fitting(shape)
+    cases = reference.fitting(sizes)
     if not cases:
-        return Numbers("inconclusive", (), f"the reference has no input of shape {shape}")
+        wanted = "at all" if sizes is None else sizes.words
+        return Numbers("inconclusive", (), f"the reference has no input of size {wanted}")
     errors: list[OutputError] = []
     for case in cases:
         answers = runner.run({INPUT: case.input})

@@ -104,7 +104,9 @@ def feed(image: NDArray[np.uint8], network: Network, built: Built) -> Arrays:
     """
     how = network.preprocessing
     assert how is not None
-    if built.shape is not None:
+    sizes = built.sizes
+    size = image.shape[:2] if how.resize is None else how.resize
+    if sizes is not None and not sizes.takes((1, network.input[0], *size)):
         how = how.model_copy(update={"resize": network.input[1:]})
     if PREPROCESS not in built.result.embedded:
         return {INPUT: preprocess(image, how)[None]}

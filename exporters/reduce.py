@@ -75,7 +75,7 @@ def reduce(
     engines = open_engines(build, manifest, BuildOptions(subject.input_shape, threads=threads))
     built = _engine(engines, engine, subject)
     graph = subject.deployed(built.plan)
-    cases = subject.reference.fitting(built.shape)
+    cases = subject.reference.fitting(built.sizes)
     if not cases:
         raise BadInput(f"the reference has no input that {built.name} takes; compile again")
     seen = look_inside(built, graph, cases[0])

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from datac.documents.profile import Profile
 from datac.errors import BadInput
 from datac.output_folder import write_beside
 from exporters.npy import UNREADABLE as NO_ARRAY
@@ -27,8 +28,9 @@ TOLERATED = 4.0
 (`benchmarks/tolerance.py`, `benchmarks/gate.py`). Where a random cell brings the map down to one
 pixel, the error of few values decides: of 300 such nets one was at 2.0."""
 
-ODD_CASE, SEEDED = "odd-size", "seed"
-"""Names of drawn inputs; those of samples begin with their split."""
+ODD_CASE, SEEDED, OF_SIZE = "odd-size", "seed", "size-"
+"""Names of drawn inputs, or how they begin; those of samples begin with their split."""
+DRAWN = re.compile(rf"{ODD_CASE}|{SEEDED}\d+-\d+|{OF_SIZE}[0-9x]+")
 
 LARGEST_BYTES = 2**31
 LARGEST_PREDICTION = 1e-3
@@ -57,7 +59,7 @@ class Case:
     @property
     def drawn(self) -> bool:
         """Whether the input was drawn at random; otherwise it is a sample of real data."""
-        return self.name == ODD_CASE or bool(re.fullmatch(rf"{SEEDED}\d+-\d+", self.name))
+        return bool(DRAWN.fullmatch(self.name))
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,17 @@ class Reference:
         size = float(np.sqrt(np.mean(np.square(case.outputs[output]))))
         return TOLERATED * self.predicted_error[output] * size
 
-    def fitting(self, shape: tuple[int, ...] | None) -> tuple[Case, ...]:
-        """The cases of this input shape; None takes any."""
-        return tuple(case for case in self.cases if shape is None or case.input.shape == shape)
+    def fitting(self, sizes: Profile | None) -> tuple[Case, ...]:
+        """The cases whose input lies within these sizes; None takes any."""
+        return tuple(case for case in self.cases if sizes is None or sizes.takes(case.input.shape))
+
+    def of_shape(self, shape: tuple[int, ...]) -> tuple[Case, ...]:
+        """The cases of just this input shape."""
+        return tuple(case for case in self.cases if case.input.shape == shape)
 
     def first(self, shape: tuple[int, ...]) -> Case:
         """The first case of this input shape; BadInput where there is none."""
-        cases = self.fitting(shape)
+        cases = self.of_shape(shape)
         if not cases:
             size = "x".join(map(str, shape))
             raise BadInput(f"the build's reference has no input of size {size}; compile again")

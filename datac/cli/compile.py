@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from datac.cli.options import (
+    LARGEST_SIZE,
     calibration_options,
     max_drop_option,
     network_options,
+    sizes_of,
     threads_option,
 )
 from datac.documents.precision import PRECISIONS
 from datac.errors import BadInput
 from datac.exit_codes import ExitCode
+
+if TYPE_CHECKING:  # pydantic would double the time of `datac --help`
+    from datac.documents.profile import Profile
 
 
 def parts_of(text: str | None) -> tuple[str, ...]:
@@ -26,6 +31,27 @@ def parts_of(text: str | None) -> tuple[str, ...]:
         if part not in known:
             raise BadInput(f"--embed {part!r}: choose {', '.join(known)}, or both")
     return tuple(part for part in known if part in found)
+
+
+def profile_of(text: str | None) -> Profile | None:
+    """`1x3x90x120,1x3x180x240,4x3x360x480` → the profile; BadInput for anything else."""
+    if text is None:
+        return None
+    from pydantic import ValidationError
+
+    from datac.documents.profile import Profile
+    from datac.documents.sentences import first_problem
+
+    parts = [sizes_of(part.strip(), 4) for part in text.split(",")]
+    wrong = None
+    if len(parts) != 3 or None in parts:
+        wrong = f"it is not MIN,OPT,MAX with each NxCxHxW and sizes from 1 to {LARGEST_SIZE}"
+    else:
+        try:
+            return Profile.model_validate(dict(zip(("min", "opt", "max"), parts, strict=True)))
+        except ValidationError as error:
+            wrong = first_problem(error, Profile)
+    raise BadInput(f"--profile {text!r}: {wrong}; write it as 1x3x90x120,1x3x180x240,4x3x360x480")
 
 
 @click.command()
@@ -61,9 +87,14 @@ def parts_of(text: str | None) -> tuple[str, ...]:
 @click.option(
     "--height-width",
     type=click.Choice(["fixed", "dynamic"]),
-    default="fixed",
-    show_default=True,
-    help="Engines of one size, or open in batch, height and width.",
+    help="Engines of one size, or open in batch, height and width.  [default: fixed]",
+)
+@click.option(
+    "--profile",
+    metavar="MIN,OPT,MAX",
+    callback=lambda _context, _option, text: profile_of(text),
+    help="Engines open from MIN to MAX and tuned to OPT, each NxCxHxW; judged and timed at all "
+    "three.",
 )
 @click.option(
     "--embed",
@@ -96,7 +127,7 @@ def parts_of(text: str | None) -> tuple[str, ...]:
     help="Time for the latency of all engines together; 0 leaves it out.",
 )
 @max_drop_option
-def compile_(source: str, height_width: str, **values: Any) -> ExitCode:
+def compile_(source: str, height_width: str | None, **values: Any) -> ExitCode:
     """Make standalone PyTorch, ONNX and engine files; check and time them.
 
     \b
@@ -106,6 +137,8 @@ def compile_(source: str, height_width: str, **values: Any) -> ExitCode:
     """  # noqa: D301 - \b is click's mark for lines that it must not join
     from datac.cli.compile_steps import Inputs, run_compile
 
+    if height_width == "fixed" and values["profile"] is not None:
+        raise BadInput("--profile is for engines of open sizes; leave out --height-width fixed")
     names = ("weights", "data", "split", "samples", "network_options", "calibration_options")
     inputs = Inputs(source, *(values.pop(name) for name in names))
     return run_compile(inputs, dynamic=height_width == "dynamic", **values)

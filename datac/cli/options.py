@@ -37,7 +37,7 @@ def sizes_option(
     def convert(_context: click.Context, _option: click.Parameter, text: str | None) -> Any:
         if text is None:
             return None
-        sizes = _sizes(text, form.count("x") + 1, square=square)
+        sizes = sizes_of(text, form.count("x") + 1, square=square)
         if sizes is None:
             raise BadInput(
                 f"{name} {text!r} is not {form} with sizes from 1 to {LARGEST_SIZE}; "
@@ -48,7 +48,8 @@ def sizes_option(
     return click.option(name, metavar=form, callback=convert, **attributes)
 
 
-def _sizes(text: str, count: int, *, square: bool) -> tuple[int, ...] | None:
+def sizes_of(text: str, count: int, *, square: bool = False) -> tuple[int, ...] | None:
+    """`3x224x224` → (3, 224, 224), of so many sizes; None for anything else."""
     if not re.fullmatch("[0-9]{1,9}(x[0-9]{1,9})*", text):
         return None
     sizes = tuple(map(int, text.split("x")))

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 from datac.documents.document import Document
 from datac.documents.network import Network
 from datac.documents.precision import Precision
+from datac.documents.profile import Profile
 from datac.documents.quantisation import Quantisation
 
 MODEL = "model.onnx"
@@ -71,6 +72,9 @@ class SideCar(Document):
     genotype_hash: str
     network: Network = Field(description="preprocessing and class names travel in here")
     input_shape: tuple[int | str, ...]
+    profile: Profile | None = Field(
+        default=None, description="the sizes that an engine of open sizes is made for"
+    )
     versions: dict[str, str]
     device: str
     driver: str | None = Field(default=None, description="of the GPU that it was built with")

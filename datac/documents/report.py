@@ -7,6 +7,7 @@ from pydantic import Field
 from datac.documents.document import Document
 from datac.documents.genotype import Genotype
 from datac.documents.precision import Precision
+from datac.documents.profile import Shape
 from datac.documents.quantisation import Quantisation
 
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -79,6 +80,13 @@ class Latency(Document):
     transfer_median: float | None = Field(
         default=None, description="host to device and back, shown apart; None on a CPU"
     )
+
+
+class SizedLatency(Document):
+    """The latency at one size of a profile, (N, C, H, W)."""
+
+    shape: Shape
+    latency_ms: Latency
 
 
 class Disagreement(Document):
@@ -160,6 +168,9 @@ class TargetResult(Document):
     )
     metric: Metric | None = None
     latency_ms: Latency | None = None
+    latency_at: tuple[SizedLatency, ...] = Field(
+        default=(), description="at the other sizes of its profile, each over its own rounds"
+    )
     comparison: Comparison | None = Field(
         default=None, description="of an engine below float32 whose control was judged beside it"
     )

@@ -35,9 +35,10 @@ def markdown(report: Report) -> str:
         if target.reason is not None
     ]
     remarks += [
-        f"- {_plain(wording.target_name(target))}: {_plain(compared)}"
+        f"- {_plain(wording.target_name(target))}: {_plain(said)}"
         for target in wording.results(report)
-        if (compared := wording.comparison(target)) is not None
+        for said in (wording.comparison(target), wording.at_sizes(target))
+        if said is not None
     ]
     if remarks:
         lines += ["", *remarks]

@@ -30,6 +30,7 @@ class Row:
     full_digest: str
     made: str
     compared: str
+    at_sizes: str
 
     @classmethod
     def of(cls, target: TargetResult) -> Self:
@@ -54,6 +55,7 @@ class Row:
             full_digest=target.digest or "",
             made=_made(target),
             compared=wording.comparison(target) or "",
+            at_sizes=wording.at_sizes(target) or "",
         )
 
     @property

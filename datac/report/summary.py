@@ -77,7 +77,6 @@ def _remarks(target: TargetResult) -> list[Text]:
             "the latency is inconclusive, its spread is too wide; time it on an idle machine, "
             "or with --threads 1"
         )
-    compared = wording.comparison(target)
-    remarks += [] if compared is None else [compared]
+    remarks += [said for said in (wording.comparison(target), wording.at_sizes(target)) if said]
     name = wording.target_name(target)
     return [Text.assemble((name, "bold"), " ", remark) for remark in remarks]

@@ -66,6 +66,18 @@ def comparison(target: TargetResult) -> str | None:
     return ", ".join(parts)
 
 
+def at_sizes(target: TargetResult) -> str | None:
+    """The latencies at the sizes of its profile; None where it has none."""
+    if not target.latency_at:
+        return None
+    times = [
+        f"{'x'.join(map(str, sized.shape))} {milliseconds(sized.latency_ms.median)} ms"
+        + ("" if sized.latency_ms.conclusive else " (inconclusive)")
+        for sized in target.latency_at
+    ]
+    return f"at other sizes of its profile: {', '.join(times)}"
+
+
 def reference(report: Report) -> str | None:
     """What every agreement in the table is with, where a metric was taken."""
     metric = report.reference_metric

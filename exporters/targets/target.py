@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from compiler.quantise import Scheme
 from datac.documents.precision import Precision
+from datac.documents.profile import Profile, half_to_twice
 from datac.errors import BadInput, DatacError, PlatformMissing
 
 Array = NDArray[np.generic]
@@ -59,7 +60,7 @@ def require_shape(
         got = "x".join(map(str, given))
         raise BadInput(
             f"the engine {engine} takes {name} of size {wanted} and was given {got}; "
-            "compile it for that size (--input), or with --height-width dynamic"
+            "compile it for that size (--input), or for several (--profile)"
         )
 
 
@@ -69,8 +70,9 @@ class BuildOptions:
 
     precision: of the arithmetic; inputs and outputs are float32 in all.
 
-    dynamic_height_width: leave batch, height and width open (profiles span half to twice the
-    size); otherwise the engine takes `input_shape` alone.
+    dynamic_height_width: leave batch, height and width open; otherwise the engine takes
+    `input_shape` alone.
+    profile: of an open engine, the sizes it is declared for.
     device, threads: where and on how many threads the loaded engine runs; None: every core.
     embed: what is to be in it besides the network: "preprocess", "argmax".
     compute_capabilities: what a trt-rtx engine is made for ("8.6", "12.0"); none: its default,
@@ -81,21 +83,31 @@ class BuildOptions:
     input_shape: tuple[int, int, int, int]
     precision: Precision = "f32"
     dynamic_height_width: bool = False
+    profile: Profile | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = None
     embed: tuple[str, ...] = ()
     compute_capabilities: tuple[str, ...] = ()
     progress: Callable[[str, float], None] | None = None
 
+    @property
+    def span(self) -> Profile:
+        """The sizes of an open engine whose platform wants to know them."""
+        return self.profile or half_to_twice(self.input_shape)
+
 
 @dataclass(frozen=True)
 class Engine:
-    """What a build left in its folder; the caller digests the file and writes the side-car."""
+    """What a build left in its folder; the caller digests the file and writes the side-car.
+
+    profile: the sizes that an open engine was made for, where there are any.
+    """
 
     file: str
     versions: Mapping[str, str]
     device: str
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    profile: Profile | None = None
 
 
 def require_version(

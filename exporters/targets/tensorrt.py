@@ -75,6 +75,7 @@ class TensorRT:
                 "network_flags": network_flags(trt),
                 "tf32": False,
             },
+            profile=options.span if options.dynamic_height_width else None,
         )
 
     def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:

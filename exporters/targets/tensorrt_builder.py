@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compiler.lower import IMAGE
 from datac.errors import BadInput
 from datac.output_folder import write_beside
 from exporters.targets.packages import one_line
@@ -19,8 +20,9 @@ from exporters.targets.tensorrt_progress import Interruption, monitor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from datac.documents.profile import Profile
+
 FILE = "engine.plan"
-INPUT = "input"
 
 
 def build_plan(
@@ -38,7 +40,7 @@ def build_plan(
     config.clear_flag(trt.BuilderFlag.TF32)
     _set_capabilities(trt, config, options.compute_capabilities)
     if options.dynamic_height_width:
-        _set_profile(builder, config, options.input_shape)
+        _set_profile(builder, config, network, options.span)
     cache_in_use = _attach_timings(config, timing_cache)
     plan = _serialize(trt, builder, network, config, options, title)
     if plan is None:
@@ -82,13 +84,6 @@ def error_log(trt: Any) -> Any:
     return ErrorLog()
 
 
-def profile_range(shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """(smallest, best, largest) of (N, C, H, W): half to twice, but the channels are fixed."""
-    batch, channels, height, width = shape
-    smallest = (max(1, batch // 2), channels, max(1, height // 2), max(1, width // 2))
-    return smallest, (batch, channels, height, width), (2 * batch, channels, 2 * height, 2 * width)
-
-
 def _parse(trt: Any, log: Any, network: Any, content: bytes, refusal: str) -> None:
     parser = trt.OnnxParser(network, log)
     if parser.parse(content):
@@ -129,9 +124,13 @@ def _set_capabilities(trt: Any, config: Any, wanted: Sequence[str]) -> None:
         config.set_compute_capability(known[capability], place)
 
 
-def _set_profile(builder: Any, config: Any, shape: Sequence[int]) -> None:
-    profile = builder.create_optimization_profile()
-    profile.set_shape(INPUT, *profile_range(shape))
+def _set_profile(builder: Any, config: Any, network: Any, span: Profile) -> None:
+    """For the one input, an image (N, H, W, C) where preprocessing is in the engine."""
+    profile, given = builder.create_optimization_profile(), network.get_input(0)
+    shapes = [span.min, span.opt, span.max]
+    if given.name == IMAGE:
+        shapes = [(n, h, w, c) for n, c, h, w in shapes]
+    profile.set_shape(given.name, *shapes)
     config.add_optimization_profile(profile)
 
 

@@ -65,6 +65,7 @@ class TensorRTRTX:
             versions={"tensorrt_rtx": trt.__version__},
             device=f"cuda (compute capability {capabilities})",
             options={"dynamic": options.dynamic_height_width, "tf32": False},
+            profile=options.span if options.dynamic_height_width else None,
         )
 
     def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:

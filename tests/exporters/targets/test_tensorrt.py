@@ -15,7 +15,6 @@ from exporters.targets.tensorrt_builder import (
     _set_capabilities,
     describe_error,
     network_flags,
-    profile_range,
 )
 
 
@@ -86,7 +85,8 @@ def test_flags_are_found_by_feature(names, flags):
     ],
 )
 def test_a_profile_spans_half_to_twice_but_for_channels(shape, smallest, largest):
-    assert profile_range(shape) == (smallest, shape, largest)
+    span = BuildOptions(shape, dynamic_height_width=True).span
+    assert (span.min, span.opt, span.max) == (smallest, shape, largest)
 
 
 def test_parser_errors_of_old_versions_have_no_node():

@@ -4,6 +4,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from datac.documents.profile import Profile, half_to_twice
 from datac.errors import BadInput, PlatformMissing
 from exporters.targets import resolve
 from exporters.targets.target import BuildOptions, TargetFailed
@@ -27,6 +28,13 @@ def test_it_builds_fixed_and_open_even_and_odd(model, folder, shape, dynamic):
     assert (folder / "engine.plan").stat().st_size > 10_000
     assert engine.versions == {"tensorrt_rtx": trt.__version__}
     assert engine.options == {"dynamic": dynamic, "tf32": False}
+    assert engine.profile == (half_to_twice(shape) if dynamic else None)
+
+
+def test_it_builds_for_the_sizes_that_were_declared(model, folder):
+    profile = Profile(min=(1, 3, 5, 7), opt=(1, 3, 33, 47), max=(4, 3, 64, 64))
+    options = BuildOptions((1, 3, 33, 47), dynamic_height_width=True, profile=profile)
+    assert TARGET.build(model, options, folder).profile == profile
 
 
 def test_progress_rises_to_its_end(model, folder):
