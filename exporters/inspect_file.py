@@ -19,6 +19,7 @@ from datac.documents.read import read_json
 from datac.errors import BadInput
 from exporters.build_folder import sha256
 from exporters.onnx_file import read_onnx
+from exporters.recover import genotype_from_structure
 
 PATH = re.compile(r"cell(\d+)/node(\d+)/path(\d+)/([^/]+)/")
 NODE = re.compile(r"cell(\d+)/node(\d+)/[^/]+$")
@@ -78,8 +79,10 @@ def _onnx(path: Path) -> Inspection:
     }
     genotype = _from_metadata(metadata, path)
     source = "its metadata"
-    if genotype is None:
+    if genotype is None and any(PATH.match(node.name) for node in model.graph.node):
         genotype, source = genotype_from_names(model.graph.node, path), "the names of its nodes"
+    elif genotype is None:
+        genotype, source = genotype_from_structure(model, path), "the structure of its cells"
     if genotype.network is not None:
         facts["network"] = _network_words(genotype.network)
     facts["genotype hash"] = genotype.hash

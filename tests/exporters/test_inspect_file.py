@@ -61,6 +61,71 @@ def test_names_and_wires_give_every_cell(published):
     assert found.genotype.aggregation == genotype.aggregation
 
 
+def anonymous(path):
+    """The file with every name of a node or value replaced by a number."""
+    model = onnx.load(path)
+    graph, names = model.graph, {}
+    kept = {value.name for value in (*graph.input, *graph.output)} | {""}
+    for index, node in enumerate(graph.node):
+        node.name = str(index)
+        for values in (node.input, node.output):
+            values[:] = [v if v in kept else names.setdefault(v, str(len(names))) for v in values]
+    for tensor in graph.initializer:
+        tensor.name = names.setdefault(tensor.name, str(len(names)))
+    del graph.value_info[:]
+    onnx.save(model, path)
+
+
+def renumbered(cell):
+    """A cell without the nodes that nothing reads, the others numbered anew."""
+    used = [number for number, _ in cell.numbered() if number in cell.used()]
+    number = {0: 0, 1: 1} | {old: 2 + new for new, old in enumerate(used)}
+    nodes = tuple(
+        tuple((path.operation, number[path.input]) for path in node.paths)
+        for old, node in cell.numbered()
+        if old in used
+    )
+    return nodes, tuple(number[node] for node in cell.output)
+
+
+def test_structure_alone_gives_every_cell(published):
+    genotype, path = published
+    strip(path)
+    anonymous(path)
+    found = inspect_file(path)
+    assert found.source == "the structure of its cells"
+    for kind, cell in genotype.cells.items():
+        assert renumbered(found.genotype.cells[kind]) == renumbered(cell), kind
+    assert found.genotype.aggregation == genotype.aggregation
+
+
+def test_structure_alone_gives_a_segmentation_nets_cells(genotype, networks, tmp_path):
+    for aggregation in ("sum", "mean"):
+        wanted = genotype.model_copy(update={"aggregation": aggregation})
+        graph = lower(wanted, networks.segmentation.model_copy(update={"cells": 6}))
+        initialise(graph, networks.segmentation.input, 0)
+        path = tmp_path / f"{aggregation}.onnx"
+        onnx.save(canonical_onnx(canonical_graph(graph), wanted, networks.segmentation), path)
+        strip(path)
+        anonymous(path)
+        found = inspect_file(path).genotype
+        assert found.aggregation == aggregation
+        for kind, cell in wanted.cells.items():
+            assert renumbered(found.cells[kind]) == renumbered(cell), kind
+
+
+def test_cells_that_differ_are_of_no_genotype(published):
+    _, path = published
+    strip(path)
+    anonymous(path)
+    model = onnx.load(path)
+    concats = [n for n in model.graph.node if n.op_type == "Concat" and len(n.input) > 2]
+    concats[0].input[:] = reversed(concats[0].input)
+    onnx.save(model, path)
+    with pytest.raises(BadInput, match="its normal cells differ"):
+        inspect_file(path)
+
+
 def test_an_engine_is_described_and_its_file_compared(build):
     place = build / "engines" / "onnx-f32"
     assert inspect_file(place / "engine.json").facts["engine"] == "model.onnx, as described"
@@ -83,10 +148,11 @@ def test_what_tells_nothing_or_contradicts_itself_is_refused(build, tmp_path):
     with pytest.raises(BadInput, match="holds no genotype that can be read"):
         inspect_file(path)
     strip(path)
-    anonymous = onnx.load(path)
-    for index, node in enumerate(anonymous.graph.node):
-        node.name = f"n{index}"
-    onnx.save(anonymous, path)
+    anonymous(path)
+    model = onnx.load(path)
+    del model.graph.node[10:]
+    model.graph.output[0].name = model.graph.node[-1].output[0]
+    onnx.save(model, path)
     with pytest.raises(BadInput, match="carries no genotype: neither metadata nor names"):
         inspect_file(path)
     with pytest.raises(BadInput, match="is a folder"):
