@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from compiler.graph import Graph, Node
 from compiler.verify import verify
@@ -23,6 +24,19 @@ class Pass(Protocol[M]):
         """Rewrite it through the graph's edits. Nodes made keep the origins of those merged."""
 
 
+@runtime_checkable
+class Rebuild(Protocol):
+    """A rewrite that is one choice for many nodes, and so makes the graph anew."""
+
+    name: str
+
+    def rebuild(self, graph: Graph) -> tuple[Graph, list[Applied]]:
+        """The other graph, and where it differs; the same graph where there is nothing to do."""
+
+
+Rewrite = Pass[Any] | Rebuild
+
+
 @dataclass(frozen=True)
 class Applied:
     """One rewrite that happened."""
@@ -31,17 +45,24 @@ class Applied:
     at: str
 
 
-def apply(graph: Graph, passes: tuple[Pass[M], ...]) -> tuple[Graph, list[Applied]]:
-    """Run the passes in order on a copy, each until it finds nothing more; verify after each."""
-    result, log = graph.copy(), []
-    for rewrite in passes:
-        while found := _sweep(result, rewrite):
+def apply(graph: Graph, rewrites: Sequence[Rewrite]) -> tuple[Graph, list[Applied]]:
+    """Run the rewrites in order on a copy; verify after each.
+
+    A pass runs until it finds nothing more.
+    """
+    result, log = graph.copy(), list[Applied]()
+    for rewrite in rewrites:
+        if isinstance(rewrite, Rebuild):
+            result, found = rewrite.rebuild(result)
             log += found
+        else:
+            while found := _sweep(result, rewrite):
+                log += found
         verify(result)
     return result, log
 
 
-def _sweep(graph: Graph, rewrite: Pass[M]) -> list[Applied]:
+def _sweep(graph: Graph, rewrite: Pass[Any]) -> list[Applied]:
     applied = []
     for node in list(graph.nodes()):
         if node.name not in graph:

@@ -14,20 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.graph import Graph
+from compiler.passes import REWRITES
+from compiler.proof import TOLERANCE, prove_each
 from datac.documents.build_folder import ENGINES, MODEL, SIDE_CAR, WEIGHTS, Manifest, SideCar
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network, Preprocessing
 from datac.documents.precision import Precision
 from datac.documents.profile import Profile, only
-from datac.documents.report import TargetResult
+from datac.documents.report import RewriteResult, TargetResult
 from datac.errors import BadInput, PlatformMissing
 from datac.output_folder import write_beside
 from exporters.build_folder import engine_folders, read_side_car, rebuild_command, sha256
 from exporters.canonical import canonical_onnx
+from exporters.default_plan import NONE, rewrites_for
 from exporters.embedded import wrapped
 from exporters.kept import kept_convolutions
 from exporters.nvidia_driver import cuda_version
-from exporters.precision import Plan, has_own_model, own_model, plan_for
+from exporters.precision import Plan, has_own_model, own_model, plan_for, rewritten
 from exporters.quantisation import Calibration, quantise
 from exporters.targets import resolve
 from exporters.targets.specialise import write_model
@@ -67,6 +70,7 @@ class Built:
             self.result.float32_nodes,
             self.result.quantisation,
             self.result.embedded,
+            tuple(rewrite.name for rewrite in self.result.rewrites),
         )
 
     @property
@@ -101,32 +105,60 @@ class Built:
 
 @dataclass(frozen=True)
 class Source:
-    """What every engine of a build is made from. graph: canonical. inputs: of the reference."""
+    """What every engine of a build is made from.
+
+    unfolded: the network with its weights; graph: canonical. inputs: of the reference.
+    """
 
     folder: Path
     genotype: Genotype
     network: Network
+    unfolded: Graph
     graph: Graph
     inputs: tuple[NDArray[np.float32], ...]
     calibration: Calibration | None = None
 
     def plan(self, target: Target, options: BuildOptions) -> Plan:
         """What an engine of that precision is made by: ranges scanned, or calibrated."""
-        found = self._precision(target, options)
+        rewrites = rewrites_for(target.name, options)
+        graph = rewritten(self.graph, Plan(options.precision, rewrites=rewrites))
+        found = replace(self._precision(graph, target, options), rewrites=rewrites)
         return replace(found, embed=options.embed) if target.embeds else found
 
-    def _precision(self, target: Target, options: BuildOptions) -> Plan:
+    def _precision(self, graph: Graph, target: Target, options: BuildOptions) -> Plan:
         if options.precision not in target.typed:
             return Plan(options.precision)
         if options.precision != "int8":
-            return plan_for(self.graph, options.precision, self.inputs)
+            return plan_for(graph, options.precision, self.inputs)
         assert target.int8 is not None
         assert self.calibration is not None
-        model = canonical_onnx(self.graph, self.genotype, self.network)
-        kept = kept_convolutions(self.graph, self.network, self.calibration.kept)
+        model = canonical_onnx(graph, self.genotype, self.network)
+        kept = kept_convolutions(graph, self.network, self.calibration.kept)
         calibration = replace(self.calibration, kept=kept)
-        found = quantise(self.graph, model, target.int8, calibration, options.progress)
+        found = quantise(graph, model, target.int8, calibration, options.progress)
         return Plan("int8", quantisation=found)
+
+    def prove(self, plan: Plan) -> tuple[RewriteResult, ...]:
+        """What the plan's rewrites did, each proved; TargetFailed for one that is not exact."""
+        if not plan.rewrites:
+            return ()
+        names = [REWRITES[name] for name in plan.rewrites]
+        proved = prove_each(self.unfolded, self.graph, names)
+        for step in proved:
+            if not step.proof.holds:
+                raise TargetFailed(
+                    f"the rewrite {step.rewrite} is not exact on this network: off by "
+                    f"{step.proof.max_relative:.2g} in float64, where {TOLERANCE:g} is allowed; "
+                    "leave it out (--rewrite) and report it as a bug of datac"
+                )
+        return tuple(
+            RewriteResult(
+                name=step.rewrite,
+                places=len(step.places),
+                max_relative=step.proof.max_relative,
+            )
+            for step in proved
+        )
 
     @contextmanager
     def model(self, target: Target, plan: Plan) -> Iterator[Path]:
@@ -158,6 +190,7 @@ def build_engine(name: str, source: Source, options: BuildOptions) -> Built:
     begin = time.perf_counter()
     try:
         plan = source.plan(target, options)
+        rewrites = source.prove(plan)
         with source.model(target, plan) as model:
             engine = target.build(model, options, place)
             engine = replace(engine, profile=engine.profile or options.profile)
@@ -173,7 +206,10 @@ def build_engine(name: str, source: Source, options: BuildOptions) -> Built:
     loading = _options_of(engine, options, options.precision)
     built = Built(result, place, engine, loading, source.network.preprocessing)
     built = built.with_result(
-        float32_nodes=plan.float32, quantisation=plan.quantisation, embedded=plan.embed
+        float32_nodes=plan.float32,
+        quantisation=plan.quantisation,
+        embedded=plan.embed,
+        rewrites=rewrites,
     )
     return built.with_result(
         build_seconds=seconds, **_described(target, place, engine, options.precision)
@@ -211,6 +247,7 @@ def open_engine(
         float32_nodes=side_car.float32_nodes,
         quantisation=side_car.quantisation,
         embedded=side_car.embedded,
+        rewrites=tuple(RewriteResult(name=name) for name in side_car.rewrites),
         status="built",
     )
     loading = _options_of(engine, options, side_car.precision)
@@ -268,12 +305,13 @@ def _write_side_car(
         float32_nodes=plan.float32,
         quantisation=plan.quantisation,
         embedded=plan.embed,
+        rewrites=plan.rewrites,
         input_shape=("N", options.input_shape[1], "H", "W") if dynamic else shape,
         profile=engine.profile,
         versions=dict(engine.versions),
         device=engine.device,
         driver=_driver() if engine.device.startswith("cuda") else None,
-        rebuild=rebuild_command("BUILD", place.name, _options_in_words(plan, engine)),
+        rebuild=rebuild_command("BUILD", place.name, _options_in_words(plan, engine, options)),
         options=dict(engine.options),
     )
     write_beside(place / SIDE_CAR, side_car.to_json())
@@ -284,9 +322,11 @@ def _driver() -> str | None:
     return None if version is None else f"for CUDA {version[0]}.{version[1]}"
 
 
-def _options_in_words(plan: Plan, engine: Engine) -> tuple[str, ...]:
+def _options_in_words(plan: Plan, engine: Engine, options: BuildOptions) -> tuple[str, ...]:
     """What `datac compile` was told besides target and precision, as far as it made the engine."""
     words: list[str] = []
+    if options.rewrites is not None:
+        words += [word for name in plan.rewrites or (NONE,) for word in ("--rewrite", name)]
     if plan.embed:
         words += ["--embed", ",".join(plan.embed)]
     if engine.profile is not None:

@@ -44,6 +44,7 @@ from exporters.build_folder import (
 from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
 from exporters.check import judge
 from exporters.control import MAX_DROP
+from exporters.default_plan import rewrites_for
 from exporters.engines import Built, Source, build_engine, open_engine
 from exporters.kept import kept_convolutions
 from exporters.quantisation import Calibration
@@ -68,7 +69,8 @@ class Request:
     """What to make of a network: every target in every precision.
 
     dynamic: engines of open sizes. profile: of these, the sizes they are declared for.
-    calibration: what int8 is calibrated on. max_drop: of the metric, below float32.
+    calibration: what int8 is calibrated on. rewrites: None leaves them to each target.
+    max_drop: of the metric, below float32.
     finish: called with the folder once `report.json` stands in it, before the folder takes its
     place; the command line writes the page there.
     """
@@ -85,6 +87,7 @@ class Request:
     bench_seconds: float = 10.0
     calibration: Calibration | None = None
     embed: tuple[str, ...] = ()
+    rewrites: tuple[str, ...] | None = None
     max_drop: float = MAX_DROP
     command: str = ""
     progress: Progress | None = None
@@ -113,6 +116,7 @@ class Request:
         """BadInput for a target that there is none of, and for what lacks data."""
         for name in self.targets:
             resolve(name)
+            rewrites_for(name, self.options(network))
         self._check_profile((1, *network.input))
         if PREPROCESS in self.embed and network.preprocessing is None:
             raise BadInput(
@@ -149,6 +153,7 @@ class Request:
             device="cuda" if self.device == "cuda" else "cpu",
             threads=self.threads,
             embed=self.embed,
+            rewrites=self.rewrites,
             progress=self.progress,
         )
 
@@ -294,7 +299,7 @@ def source_of(
     """What engines are made from, of a build whose files are its own."""
     graph = bound_graph(genotype, network, read_weights_file(folder / WEIGHTS), WEIGHTS)
     inputs = tuple(case.input for case in load_reference(folder / REFERENCE).cases)
-    return Source(folder, genotype, network, canonical_graph(graph), inputs, calibration)
+    return Source(folder, genotype, network, graph, canonical_graph(graph), inputs, calibration)
 
 
 def choose_inputs(

@@ -21,7 +21,10 @@ from compiler.graph import Graph, Node
 from compiler.interpreter import Array, Interpreter
 from compiler.lower import INPUT
 from compiler.ops import Input
+from compiler.passes import REWRITES
 from compiler.precision import LARGEST, typed
+from compiler.proof import needs_own_size
+from compiler.rewrite import apply
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.precision import Precision
@@ -43,18 +46,25 @@ class Plan:
     """What an engine's own model is made by. float32: the nodes that stay so, in graph order.
 
     quantisation: of an engine in int8. embed: what is in it besides the network.
+    rewrites: of the canonical graph, before anything else, by name.
     """
 
     precision: Precision
     float32: tuple[str, ...] = ()
     quantisation: Quantisation | None = None
     embed: tuple[str, ...] = ()
+    rewrites: tuple[str, ...] = ()
+
+    @property
+    def one_size(self) -> bool:
+        """Whether what it makes holds for the network's own input size alone."""
+        return any(needs_own_size(REWRITES[name]) for name in self.rewrites)
 
 
 def plan_for(
     graph: Graph, precision: Precision, inputs: Iterable[NDArray[np.floating[Any]]]
 ) -> Plan:
-    """Scan the canonical graph in float64 on the inputs, (N, C, H, W) each."""
+    """Scan the graph, canonical or rewritten, in float64 on the inputs, (N, C, H, W) each."""
     if precision != "f16":
         return Plan(precision)  # the others reach as far as float32
     reached = ranges(graph, inputs)
@@ -89,12 +99,18 @@ def ranges(graph: Graph, inputs: Iterable[NDArray[np.floating[Any]]]) -> dict[st
     return reached
 
 
+def rewritten(graph: Graph, plan: Plan) -> Graph:
+    """The canonical graph with the rewrites of the plan."""
+    return apply(graph, [REWRITES[name] for name in plan.rewrites])[0] if plan.rewrites else graph
+
+
 def deployed(graph: Graph, plan: Plan) -> Graph:
-    """The canonical graph as the engine computes it: types, and weights as those hold them.
+    """The canonical graph as the engine computes it: rewritten, in its types, with what they hold.
 
     TargetFailed for a weight that its type cannot hold, where the plan does not keep it, and for a
     plan in int8 that is another network's.
     """
+    graph = rewritten(graph, plan)
     if plan.precision == "f32":
         return graph
     try:
@@ -115,7 +131,7 @@ def own_model(
     typed: its precision stands in it; else the target is told.
     """
     opset = BF16_OPSET if typed and plan.precision == "bf16" else OPSET
-    made = deployed(graph, plan) if typed else graph
+    made = deployed(graph, plan) if typed else rewritten(graph, plan)
     try:
         whole = embedded(made, network.preprocessing, plan.embed)
     except ValueError as error:
@@ -125,4 +141,4 @@ def own_model(
 
 def has_own_model(plan: Plan, typed: Collection[Precision]) -> bool:
     """Whether an engine of that plan starts from another model than the canonical one."""
-    return bool(plan.embed) or plan.precision in typed
+    return bool(plan.embed or plan.rewrites) or plan.precision in typed

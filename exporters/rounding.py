@@ -26,6 +26,7 @@ from compiler.ops import (
     ArgMax,
     AvgPool,
     Cast,
+    ChannelSlice,
     Concat,
     Conv,
     Flatten,
@@ -46,7 +47,7 @@ from compiler.precision import rounded
 
 Array = NDArray[np.floating[Any]]
 
-EXACT = (ArgMax, Input, Concat, Flatten, Identity, MaxPool, Relu, Shift)
+EXACT = (ArgMax, ChannelSlice, Input, Concat, Flatten, Identity, MaxPool, Relu, Shift)
 """Operations that only move or choose values."""
 
 
@@ -195,10 +196,16 @@ def _products(
     energy = bare.compute(squares, np.square(x))
     variance: Array = operands * energy
     if rounding.running_sum:
-        count = weights["weight"][0].size
+        count = _counted(op, weights["weight"])
         total = result - _bias(op, weights)
         variance = variance + count * (energy / 6 + np.square(total) / 3)
     return np.sqrt(variance)
+
+
+def _counted(op: Conv | Linear, weight: Array) -> NDArray[np.intp]:
+    """K of each output channel: a product with a weight of zero adds nothing, and no rounding."""
+    counts: NDArray[np.intp] = np.count_nonzero(weight.reshape(len(weight), -1), axis=1)
+    return counts if isinstance(op, Linear) else counts.reshape(1, -1, 1, 1)
 
 
 def _cancelled(op: Prepare) -> Array:

@@ -11,6 +11,7 @@ from compiler.embed import PREPROCESS, embedded
 from compiler.graph import Graph
 from compiler.lower import OUTPUT
 from compiler.model_file import print_model
+from compiler.passes import REWRITES
 from compiler.weights import read_weights_file
 from datac import __version__
 from datac.documents.build_folder import (
@@ -24,6 +25,7 @@ from datac.documents.build_folder import (
 )
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
+from datac.documents.profile import only
 from datac.documents.report import (
     StructureResult,
 )
@@ -37,7 +39,14 @@ from exporters.embedded import as_images
 from exporters.engines import Built
 from exporters.float64 import predict_errors, run_cases
 from exporters.onnx_file import read_onnx
-from exporters.precision import Plan, deployed, has_own_model, own_model, plan_for
+from exporters.precision import (
+    Plan,
+    deployed,
+    has_own_model,
+    own_model,
+    plan_for,
+    rewritten,
+)
 from exporters.quantisation import Distance, distance, quantised_graph, scheme_of
 from exporters.reference import Reference, load_reference
 from exporters.rounding import ARITHMETIC
@@ -76,10 +85,12 @@ class Subject:
 
     def reference_for(self, plan: Plan) -> Reference:
         """The reference with the errors that an engine of that plan may make."""
-        if plan.precision == "f32" and not plan.embed:
+        if plan.precision == "f32" and not (plan.embed or plan.rewrites):
             return self.reference
         if plan not in self._references:
             graph, cases = deployed(self.graph, plan), self.reference.cases
+            if plan.one_size:
+                cases = self.reference.of_shape(self.input_shape)
             if PREPROCESS in plan.embed and self.network.preprocessing is not None:
                 cases = as_images(cases, self.network.preprocessing)
                 cases = run_cases(self.unfolded, cases)
@@ -87,7 +98,9 @@ class Subject:
                 # Against the integers' own meaning. How far that is from float32 is no rounding
                 # of an engine's, and is judged for the plan: see `distance`.
                 cases = run_cases(graph, cases)
-            errors = predict_errors(graph, cases, ARITHMETIC[plan.precision])
+            errors = self.reference.predicted_error
+            if cases:  # of one size, the reference of an old build may have none
+                errors = predict_errors(graph, cases, ARITHMETIC[plan.precision])
             self._references[plan] = replace(self.reference, cases=cases, predicted_error=errors)
         return self._references[plan]
 
@@ -96,16 +109,25 @@ class Subject:
 
         ONNX Runtime on a CPU would hide what overflows for the lack of one.
         """
+        unknown = [name for name in built.plan.rewrites if name not in REWRITES]
+        if unknown:
+            return (
+                f"its side-car names a rewrite {unknown[0]}, which this datac does not have; "
+                "compile it again"
+            )
+        if built.plan.one_size and built.sizes != only(self.input_shape):
+            return "it was rewritten for one size and takes several; compile it again"
         if built.plan.precision not in resolve(built.result.target).typed:
             return None
         if built.plan.precision == "int8":
             return self._other_quantisation(built)
         inputs = [case.input for case in self.reference.cases]
-        wanted = plan_for(self.graph, built.plan.precision, inputs)
+        graph = rewritten(self.graph, built.plan)
+        wanted = plan_for(graph, built.plan.precision, inputs)
         differ = {*wanted.float32} ^ {*built.plan.float32}
         if not differ:
             return None
-        first = next(node.name for node in self.graph.nodes() if node.name in differ)
+        first = next((node.name for node in graph.nodes() if node.name in differ), min(differ))
         asked = "is to stay float32" if first in wanted.float32 else "is kept in float32"
         return f"{first} {asked}, which its side-car does not agree with; compile it again"
 
@@ -115,7 +137,7 @@ class Subject:
         if plan is None or scheme_of(plan) != scheme:
             return "its side-car does not say how it was quantised; compile it again"
         try:
-            quantised_graph(self.graph, plan)
+            quantised_graph(rewritten(self.graph, built.plan), plan)
         except ValueError as error:
             return f"its side-car quantises another network ({error}); compile it again"
         return None
@@ -126,7 +148,8 @@ class Subject:
         Ranges are calibrated on real inputs, and drawn ones reach elsewhere.
         """
         if plan not in self._distances:
-            pairs = zip(self.reference.cases, self.reference_for(plan).cases, strict=True)
+            own = {case.name: case for case in self.reference.cases}
+            pairs = [(own[case.name], case) for case in self.reference_for(plan).cases]
             real = [(case, exact.outputs[OUTPUT]) for case, exact in pairs if not case.drawn]
             found = distance(deployed(self.graph, plan), *zip(*real, strict=True)) if real else None
             self._distances[plan] = found

@@ -23,7 +23,7 @@ LONGEST_FILE = 400
 LONGER_FILES: dict[str, int] = {}
 """The files over 400 lines, each with its length. No file joins them and none of them grows."""
 
-MAY_NEED_TORCH = ("compiler.proof", "compiler.torch_module", "exporters.initialise", "searcher")
+MAY_NEED_TORCH = ("compiler.torch_module", "exporters.initialise", "searcher")
 """The modules, or packages of modules, that cannot be imported where there is no torch."""
 
 OPTIONAL = (*EXTRA_OF_PACKAGE, "onnxscript", "pytorch_lightning", "torchvision")

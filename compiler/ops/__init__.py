@@ -7,7 +7,7 @@ from compiler.ops.norm import BatchNorm
 from compiler.ops.op import Cost, Op, TensorType, WeightSpec
 from compiler.ops.pool import AvgPool, GlobalAvgPool, MaxPool
 from compiler.ops.quantize import Quantize, QuantizedConv
-from compiler.ops.shape import Cast, Concat, Flatten, Input, ResizeLike, Shift
+from compiler.ops.shape import Cast, ChannelSlice, Concat, Flatten, Input, ResizeLike, Shift
 
 OPERATIONS: dict[str, type[Op]] = {
     "input": Input,
@@ -24,6 +24,7 @@ OPERATIONS: dict[str, type[Op]] = {
     "dropout": Dropout,
     "drop_path": DropPath,
     "concat": Concat,
+    "channel_slice": ChannelSlice,
     "shift": Shift,
     "resize_like": ResizeLike,
     "flatten": Flatten,
@@ -44,6 +45,7 @@ __all__ = [
     "AvgPool",
     "BatchNorm",
     "Cast",
+    "ChannelSlice",
     "Concat",
     "Conv",
     "Cost",

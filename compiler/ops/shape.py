@@ -102,6 +102,45 @@ class Concat(Op):
 
 
 @dataclass(frozen=True)
+class ChannelSlice(Op):
+    """Some of the channels: begin, begin + step, ... below end. (N, C, H, W) → (N, C', H, W)."""
+
+    begin: int
+    end: int
+    step: int = 1
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """ValueError for channels that the operand does not have."""
+        (x,) = operands
+        if not (0 <= self.begin < self.end <= x.channels and self.step >= 1):
+            raise ValueError(f"{x} has no channels {self.begin}:{self.end}:{self.step}")
+        count = len(range(self.begin, self.end, self.step))
+        return TensorType((x.shape[0], count, *x.shape[2:]), x.dtype)
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """Along axis 1."""
+        del weights
+        return operands[0][:, self.begin : self.end : self.step]
+
+    def to_torch(self) -> Callable[..., Any]:
+        """A slice."""
+        return lambda x: x[:, self.begin : self.end : self.step]
+
+    def source_call(self, module: str, operands: Sequence[str]) -> str:
+        """A slice."""
+        del module
+        return f"{operands[0]}[:, {self.begin} : {self.end} : {self.step}]"
+
+    def to_onnx(self, emit: Emitter, *operands: str) -> str:
+        """`Slice` along axis 1."""
+        import numpy as np
+
+        numbers = {"starts": self.begin, "ends": self.end, "axes": 1, "steps": self.step}
+        constants = [emit.constant(np.array([n], np.int64), part) for part, n in numbers.items()]
+        return emit.node("Slice", [*operands, *constants])
+
+
+@dataclass(frozen=True)
 class Shift(Op):
     """y[i, j] = x[i + 1, j + 1], zero where that lies outside. Same shape.
 

@@ -103,6 +103,14 @@ def profile_of(text: str | None) -> Profile | None:
     help="In every engine but torch's: preprocess (uint8 images in), argmax (class numbers out), "
     "or preprocess,argmax.",
 )
+@click.option(
+    "--rewrite",
+    "rewrites",
+    multiple=True,
+    metavar="NAME",
+    help="How each engine's own model is rewritten, or none; several times for several. "
+    "[default: the target's own plan]",
+)
 @threads_option
 @click.option(
     "--device",
@@ -139,6 +147,10 @@ def compile_(source: str, height_width: str | None, **values: Any) -> ExitCode:
 
     if height_width == "fixed" and values["profile"] is not None:
         raise BadInput("--profile is for engines of open sizes; leave out --height-width fixed")
+    from exporters.default_plan import chosen
+
+    words = values.pop("rewrites")
+    values["rewrites"] = chosen(words) if words else None
     names = ("weights", "data", "split", "samples", "network_options", "calibration_options")
     inputs = Inputs(source, *(values.pop(name) for name in names))
     return run_compile(inputs, dynamic=height_width == "dynamic", **values)

@@ -86,4 +86,7 @@ class SideCar(Document):
     embedded: tuple[Literal["preprocess", "argmax"], ...] = Field(
         default=(), description="what is in the engine besides the network"
     )
+    rewrites: tuple[str, ...] = Field(
+        default=(), description="of its own model, in the order in which they ran"
+    )
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)

@@ -143,6 +143,16 @@ class StructureResult(Document):
     differences: tuple[str, ...] = ()
 
 
+class RewriteResult(Document):
+    """A rewrite of an engine's own model. What it did and its proof are known where it was made."""
+
+    name: str
+    places: int | None = Field(default=None, description="how often it fired")
+    max_relative: float | None = Field(
+        default=None, description="difference from the network in float64, of the outputs' size"
+    )
+
+
 class TargetResult(Document):
     """One target in one precision."""
 
@@ -154,6 +164,9 @@ class TargetResult(Document):
     quantisation: Quantisation | None = Field(default=None, description="of an engine in int8")
     embedded: tuple[Literal["preprocess", "argmax"], ...] = Field(
         default=(), description="what is in the engine besides the network"
+    )
+    rewrites: tuple[RewriteResult, ...] = Field(
+        default=(), description="of its own model, in the order in which they ran"
     )
     status: Status
     verdict: Verdict | None = None

@@ -66,6 +66,17 @@ def comparison(target: TargetResult) -> str | None:
     return ", ".join(parts)
 
 
+def rewrites(target: TargetResult) -> str | None:
+    """How its own model was rewritten, and how exact that is; None where it was not."""
+    if not target.rewrites:
+        return None
+    names = _join([rewrite.name for rewrite in target.rewrites])
+    proofs = [r.max_relative for r in target.rewrites if r.max_relative is not None]
+    return f"rewritten by {names}" + (
+        f", proved to {scientific(max(proofs))} in float64" if proofs else ""
+    )
+
+
 def at_sizes(target: TargetResult) -> str | None:
     """The latencies at the sizes of its profile; None where it has none."""
     if not target.latency_at:

@@ -75,6 +75,7 @@ class BuildOptions:
     profile: of an open engine, the sizes it is declared for.
     device, threads: where and on how many threads the loaded engine runs; None: every core.
     embed: what is to be in it besides the network: "preprocess", "argmax".
+    rewrites: of its own model, by name; None leaves it to the target's default.
     compute_capabilities: what a trt-rtx engine is made for ("8.6", "12.0"); none: its default,
     every GPU it knows from 8.0 on.
     progress: called with (what, share done in 0..1) during long builds.
@@ -87,6 +88,7 @@ class BuildOptions:
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = None
     embed: tuple[str, ...] = ()
+    rewrites: tuple[str, ...] | None = None
     compute_capabilities: tuple[str, ...] = ()
     progress: Callable[[str, float], None] | None = None
 

@@ -11,9 +11,9 @@ from compiler.candidates import CANDIDATES, Place, candidate_graph
 from compiler.graph import Graph, Node
 from compiler.lower import lower
 from compiler.ops import AvgPool, BatchNorm, Conv, TensorType
-from compiler.passes import CANONICAL, FoldBatchNorm
+from compiler.passes import CANONICAL, REWRITES, FoldBatchNorm
 from compiler.passes.fold_batch_norm import Match
-from compiler.proof import TOLERANCE, Proof, prove, randomise
+from compiler.proof import TOLERANCE, Proof, prove, prove_each, randomise
 from compiler.rewrite import Applied, apply
 from compiler.text import parse_graph, print_graph
 from datac.documents.genotype import Aggregation, Cell, CellKind, Genotype, Path
@@ -63,9 +63,9 @@ class CountThePadding:
         return node if isinstance(node.op, AvgPool) else None
 
     def rewrite(self, graph: Graph, match: Node) -> None:
-        channels = match.type.channels
-        shape, reach = (3, 3), (1, 1)
-        mean = Conv(channels, channels, shape, padding=reach, groups=channels)
+        assert isinstance(match.op, AvgPool)
+        channels, stride = match.type.channels, (match.op.stride, match.op.stride)
+        mean = Conv(channels, channels, (3, 3), stride, (1, 1), groups=channels)
         graph.set_op(match.name, mean, match.origin)
         graph.weights[graph[match.name].weight_name("weight")] = np.full((channels, 1, 3, 3), 1 / 9)
 
@@ -173,3 +173,47 @@ def test_the_canonical_graph_is_proven_for_any_genotype(genotype: Genotype, seed
     proof = prove(before, after, seed=seed)
     assert proof.max_relative <= TOLERANCE
     assert not [node for node in after.nodes() if isinstance(node.op, BatchNorm)]
+
+
+WITH_ALL = [rewrite for name, rewrite in REWRITES.items() if name != "merge_sums"]
+"""Merging with skips includes merging without."""
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    genotype=genotypes(),
+    skeleton=st.sampled_from(["cifar", "segmentation"]),
+    channels=st.sampled_from([2, 6, 16]),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_every_rewrite_is_proven_for_any_genotype(
+    genotype: Genotype, skeleton: str, channels: int, size: tuple[int, int], seed: int
+) -> None:
+    sizes = {"channels": channels, "cells": 3, "classes": 3, "input": (3, *size)}
+    if skeleton == "segmentation":
+        sizes["head_channels"] = 5
+    before = lower(genotype, DEFAULTS[skeleton].model_copy(update=sizes))
+    randomise(before, seed)
+    generator = np.random.default_rng(seed)
+    for name, weight in before.weights.items():  # near-dead paths and channels among them
+        if weight.ndim == 1 and generator.random() < 0.3:
+            before.weights[name] = weight * (generator.random(weight.shape) < 0.5)
+    folded, _ = apply(before, CANONICAL)
+    for rewrite in REWRITES.values():
+        for step in prove_each(before, folded, (rewrite,), seed=seed):
+            assert step.proof.holds, step
+    steps = prove_each(before, folded, WITH_ALL, seed=seed)
+    assert [step.rewrite for step in steps] == [rewrite.name for rewrite in WITH_ALL]
+    assert all(step.proof.holds for step in steps), steps
+
+
+def test_a_wrong_rewrite_is_caught_by_the_proof_of_a_plan() -> None:
+    sizes = {"channels": 4, "cells": 3}
+    graph = lower(load("nasnet-a"), DEFAULTS["cifar"].model_copy(update=sizes))
+    randomise(graph)
+    folded, _ = apply(graph, CANONICAL)
+    right, wrong = prove_each(graph, folded, (REWRITES["pad_channels"], CountThePadding()))
+    assert right.proof.holds
+    assert wrong.places
+    assert not wrong.proof.holds

@@ -7,23 +7,27 @@ A case is a file `PASS/NAME.txt`:
     ---
     the graph after, or the word `unchanged`
 
+A line `# zero: conv.weight, conv.bias[1:3]` sets weights to zero before the pass.
+
 `pytest tests/rewrites --update` rewrites the second half; read the difference before you keep it.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from compiler.graph import Graph
-from compiler.passes import CANONICAL
+from compiler.passes import CANONICAL, REWRITES
 from compiler.proof import prove, randomise
 from compiler.rewrite import Applied, apply
 from compiler.text import parse_graph, print_graph
 
 FOLDER = Path(__file__).parent
 CASES = sorted(FOLDER.glob("*/*.txt"))
-PASSES = {rewrite.name: rewrite for rewrite in CANONICAL}
+PASSES = {rewrite.name: rewrite for rewrite in CANONICAL} | REWRITES
+ZERO = re.compile(r"([\w./]+)(?:\[(\d+):(\d+)\])?")
 SEPARATOR, UNCHANGED = "---\n", "unchanged\n"
 
 
@@ -47,6 +51,10 @@ def rewritten(path: Path, case: Case) -> tuple[Graph, Graph, list[Applied]]:
     """Before, with random weights, and after the pass that the folder is named after."""
     before = parse_graph(case.before)
     randomise(before)
+    for line in case.comment.splitlines():
+        if line.startswith("# zero: "):
+            for name, begin, end in ZERO.findall(line.removeprefix("# zero: ")):
+                before.weights[name][slice(int(begin or 0), int(end) if end else None)] = 0
     after, log = apply(before, (PASSES[path.parent.name],))
     return before, after, log
 
