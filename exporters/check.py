@@ -19,6 +19,7 @@ from datac.documents.report import (
     TargetResult,
 )
 from datac.errors import BadInput, PlatformMissing
+from exporters.auto import fastest
 from exporters.build_folder import (
     read_manifest,
     sha256,
@@ -292,6 +293,7 @@ def report_of(
         canonical=canonical,
         targets=results,
         reference_metric=task.reference,
+        fastest=fastest(results),
         masks=task.masks,
         environment=environment(),
         command=command,

@@ -34,6 +34,7 @@ from datac.documents.profile import Profile, Shape
 from datac.documents.report import Report
 from datac.errors import BadInput
 from datac.output_folder import check_replaceable, replaced_whole, write_beside
+from exporters.auto import AUTO, Pair, engines_here
 from exporters.build_folder import (
     engine_folders,
     read_build_genotype,
@@ -66,7 +67,9 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What to make of a network: every target in every precision.
+    """What to make of a network: every target in every precision, or all that runs here (`auto`).
+
+    precisions: none for f32, or with `auto` for all that this machine has.
 
     dynamic: engines of open sizes. profile: of these, the sizes they are declared for.
     calibration: what int8 is calibrated on. rewrites: None leaves them to each target.
@@ -77,7 +80,7 @@ class Request:
 
     targets: tuple[str, ...]
     out: Path
-    precisions: tuple[Precision, ...] = ("f32",)
+    precisions: tuple[Precision, ...] = ()
     data: LabelledInputs | None = None
     dynamic: bool = False
     profile: Profile | None = None
@@ -98,23 +101,37 @@ class Request:
         if self.progress is not None:
             self.progress(what, share)
 
-    def engines(self, standing: Collection[str] = ()) -> tuple[tuple[str, Precision], ...]:
-        """(target, precision) of every engine to build, and of the controls of those in int8.
+    def asked(self, network: Network) -> tuple[Pair, ...]:
+        """(target, precision) of every engine that was asked for."""
+        pairs: list[Pair] = []
+        for name in self.targets:
+            if name == AUTO:
+                int8 = self.calibration is not None
+                pairs += engines_here(self.options(network), self.precisions, int8=int8)
+            else:
+                pairs += [(name, precision) for precision in self.precisions or ("f32",)]
+        return tuple(dict.fromkeys(pairs))
+
+    def engines(self, network: Network, standing: Collection[str] = ()) -> tuple[Pair, ...]:
+        """Those asked for, and before each target's the control of its engine in int8.
 
         standing: engines that stay, by the names of their folders.
         """
-        wanted: list[tuple[str, Precision]] = []
-        for name in self.targets:
+        wanted: list[Pair] = []
+        asked = self.asked(network)
+        for name in dict.fromkeys(name for name, _ in asked):
             control = resolve(name).control
             stands = f"{name}-{control}" in standing
-            if "int8" in self.precisions and resolve(name).int8 is not None and not stands:
+            if (name, "int8") in asked and resolve(name).int8 is not None and not stands:
                 wanted.append((name, control))
-            wanted += [(name, precision) for precision in self.precisions]
+            wanted += [pair for pair in asked if pair[0] == name]
         return tuple(dict.fromkeys(wanted))
 
     def check(self, network: Network) -> None:
         """BadInput for a target that there is none of, and for what lacks data."""
         for name in self.targets:
+            if name == AUTO:
+                continue
             resolve(name)
             rewrites_for(name, self.options(network))
         self._check_profile((1, *network.input))
@@ -168,7 +185,7 @@ def compile_genotype(
     check_replaceable(request.out, "build")
     request.check(network)
     complete = genotype.model_copy(update={"network": network})
-    graph, source = _graph(genotype, network, weights, request)
+    graph, source = network_graph(genotype, network, weights, request)
     if request.calibration is not None:
         kept_convolutions(graph, network, request.calibration.kept)  # a word that names nothing
     with replaced_whole(request.out, "build") as folder:
@@ -188,8 +205,7 @@ def compile_build(build: Path, request: Request) -> Report:
     genotype, network = read_build_genotype(build, manifest)
     wanted = {
         f"{name}-{precision}"
-        for name in request.targets
-        for precision in request.precisions
+        for name, precision in request.asked(manifest.network)
         if missing_for(resolve(name), request.options(network, precision)) is None
     }
     stay = [at for at in engine_folders(build, manifest) if at.name not in wanted]
@@ -204,9 +220,10 @@ def compile_build(build: Path, request: Request) -> Report:
         return _finish(folder, genotype, network, manifest.weights, request, keep)
 
 
-def _graph(
+def network_graph(
     genotype: Genotype, network: Network, weights: Path | None, request: Request
 ) -> tuple[Graph, str]:
+    """The network with its weights, and where they came from, in a few words."""
     if weights is not None:
         tensors = read_weights_file(weights)
         return bound_graph(genotype, network, tensors, str(weights)), str(weights)
@@ -249,7 +266,7 @@ def _finish(
         add_sizes(folder, genotype, network, request.profile, request.seed)
     source = source_of(folder, genotype, network, request.calibration)
     engines: list[Built] = []
-    for name, precision in request.engines({place.name for place in keep}):
+    for name, precision in request.engines(network, {place.name for place in keep}):
         request.say(f"build {name} {precision}", 0.3)
         engines.append(build_engine(name, source, request.options(network, precision)))
     write_manifest(folder, genotype, network, weights)

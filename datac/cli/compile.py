@@ -60,18 +60,16 @@ def profile_of(text: str | None) -> Profile | None:
     "--target",
     "targets",
     multiple=True,
-    required=True,
     metavar="TARGET",
-    help="onnx, openvino, trt, trt-rtx or torch; may be given several times.",
+    help="onnx, openvino, trt, trt-rtx or torch, may be given several times; auto for all that "
+    "run here.",
 )
 @click.option(
     "--precision",
     "precisions",
     type=click.Choice(PRECISIONS),
     multiple=True,
-    default=["f32"],
-    show_default=True,
-    help="Of the engines; may be given several times.",
+    help="Of the engines; may be given several times.  [default: f32; with auto, all there are]",
 )
 @click.option(
     "--weights",
@@ -128,6 +126,11 @@ def profile_of(text: str | None) -> Profile | None:
 )
 @calibration_options
 @click.option(
+    "--emit-only",
+    is_flag=True,
+    help="Write the ONNX file alone, checked but neither built nor run; --out is its name.",
+)
+@click.option(
     "--bench-seconds",
     type=click.FloatRange(min=0),
     default=10.0,
@@ -135,7 +138,7 @@ def profile_of(text: str | None) -> Profile | None:
     help="Time for the latency of all engines together; 0 leaves it out.",
 )
 @max_drop_option
-def compile_(source: str, height_width: str | None, **values: Any) -> ExitCode:
+def compile_(source: str, height_width: str | None, *, emit_only: bool, **values: Any) -> ExitCode:
     """Make standalone PyTorch, ONNX and engine files; check and time them.
 
     \b
@@ -143,7 +146,7 @@ def compile_(source: str, height_width: str | None, **values: Any) -> ExitCode:
     datac compile data-m7 --network imagenet --target onnx
     datac compile build --target trt
     """  # noqa: D301 - \b is click's mark for lines that it must not join
-    from datac.cli.compile_steps import Inputs, run_compile
+    from datac.cli.compile_steps import Inputs, run_compile, run_emit
 
     if height_width == "fixed" and values["profile"] is not None:
         raise BadInput("--profile is for engines of open sizes; leave out --height-width fixed")
@@ -153,4 +156,13 @@ def compile_(source: str, height_width: str | None, **values: Any) -> ExitCode:
     values["rewrites"] = chosen(words) if words else None
     names = ("weights", "data", "split", "samples", "network_options", "calibration_options")
     inputs = Inputs(source, *(values.pop(name) for name in names))
+    if emit_only:
+        if values["targets"]:
+            raise BadInput("--emit-only builds no engine; leave out --target")
+        return run_emit(inputs, values["out"], values["seed"])
+    if not values["targets"]:
+        raise BadInput(
+            "no --target was given; choose onnx, openvino, trt, trt-rtx, torch or auto, or "
+            "--emit-only for the ONNX file alone"
+        )
     return run_compile(inputs, dynamic=height_width == "dynamic", **values)

@@ -12,7 +12,7 @@ from datac.cli.options import CalibrationOptions, NetworkOptions, network_from
 from datac.cli.progress import progress_line
 from datac.cli.terminal import output
 from datac.datasets import open_dataset
-from datac.documents.build_folder import GENOTYPE, MANIFEST, PAGE, WEIGHTS
+from datac.documents.build_folder import GENOTYPE, MANIFEST, MODEL, PAGE, WEIGHTS
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.read import read_genotype, read_json
@@ -23,8 +23,9 @@ from datac.output_folder import state_of
 from datac.published import NAMES
 from datac.report.page import write_page
 from datac.report.summary import summarise
+from exporters.auto import AUTO
 from exporters.control import MAX_DROP
-from exporters.export import Request, compile_build, compile_genotype
+from exporters.export import Request, compile_build, compile_genotype, network_graph
 from exporters.quantisation import Calibration
 from exporters.task import LabelledInputs, labelled_inputs
 
@@ -85,6 +86,26 @@ def run_compile(
     return exit_code(report)
 
 
+def run_emit(inputs: Inputs, out: Path | None, seed: int) -> ExitCode:
+    """Write the ONNX file alone."""
+    from exporters.emit import emit
+
+    genotype, weights, network = _read_source(inputs)
+    out = out or Path(MODEL)
+    if out.is_dir():
+        raise BadInput(f"{out} is a folder; name the file to write: --out {out / MODEL}")
+    request = Request((), out, seed=seed)
+    graph, source = network_graph(genotype, network, weights, request)
+    found = emit(graph, genotype.model_copy(update={"network": network}), network, out)
+    output().print(
+        f"{out}: {found.paths} paths in {found.nodes} nodes, {found.size_bytes / 1e6:.1f} MB, "
+        f"weights {source}",
+        soft_wrap=True,
+        markup=False,
+    )
+    return ExitCode.PASS
+
+
 def _from_build(build: Path, inputs: Inputs, request: Request) -> Report:
     from exporters.build_folder import read_manifest
 
@@ -98,6 +119,14 @@ def _from_build(build: Path, inputs: Inputs, request: Request) -> Report:
 
 
 def _from_genotype(source: Path, inputs: Inputs, request: Request) -> Report:
+    del source
+    genotype, weights, network = _read_source(inputs)
+    return compile_genotype(genotype, network, weights, _with_data(request, inputs, network))
+
+
+def _read_source(inputs: Inputs) -> tuple[Genotype, Path | None, Network]:
+    """Genotype, file of weights if any, and the network to make of them."""
+    source = Path(inputs.source)
     if inputs.source not in NAMES and source.is_dir():
         near = source / GENOTYPE
         hint = f"; did you mean {near}?" if near.is_file() else ""
@@ -106,12 +135,13 @@ def _from_genotype(source: Path, inputs: Inputs, request: Request) -> Report:
     if weights is not None and weights.is_dir():
         genotype, weights = _child(weights, genotype)
     dataset = None if inputs.data is None else open_dataset(inputs.data)
-    network = network_from(inputs.network_options, genotype, dataset)
-    return compile_genotype(genotype, network, weights, _with_data(request, inputs, network))
+    return genotype, weights, network_from(inputs.network_options, genotype, dataset)
 
 
 def _with_data(request: Request, inputs: Inputs, network: Network) -> Request:
-    calibration = inputs.calibrating(network) if "int8" in request.precisions else None
+    all_there_are = AUTO in request.targets and not request.precisions
+    wanted = "int8" in request.precisions or all_there_are
+    calibration = inputs.calibrating(network) if wanted else None
     return replace(request, data=inputs.labelled(network), calibration=calibration)
 
 

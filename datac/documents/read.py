@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
+from datac.documents.ablation import Ablation
 from datac.documents.bisection import Bisection
 from datac.documents.build_folder import GENOTYPE, Manifest, SideCar
 from datac.documents.dataset_summary import DatasetSummary
@@ -23,6 +24,7 @@ from datac.documents.diagnosis import Diagnosis
 from datac.documents.document import Document
 from datac.documents.genotype import Genotype
 from datac.documents.latency_table import LatencyTable
+from datac.documents.layer_profile import LayerProfile
 from datac.documents.network import Network
 from datac.documents.report import Report
 from datac.documents.search_result import SearchResult
@@ -72,7 +74,9 @@ FORMATS: dict[str, Format] = {
     "datac.diagnosis/1": Format(Diagnosis),
     "datac.manifest/1": Format(Manifest),
     "datac.engine/1": Format(SideCar),
+    "datac.ablation/1": Format(Ablation),
     "datac.bisection/1": Format(Bisection),
+    "datac.layer_profile/1": Format(LayerProfile),
     "datac.selftest/1": Format(SelfTest, limit_bytes=64 * MIB),
     "datac.report/1": Format(Report, limit_bytes=256 * MIB),  # it carries images
 }

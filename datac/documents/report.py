@@ -194,6 +194,19 @@ class TargetResult(Document):
     build_seconds: float | None = None
 
 
+class Fastest(Document):
+    """The fastest engine that passes the gate, beside the first in float32 that does."""
+
+    engine: str = Field(description="target and precision")
+    median_ms: float
+    than: str
+    speedup: float = Field(description="median of the rounds' ratios")
+    speedup_low: float = Field(description="with speedup_high the 95 % interval of that median")
+    speedup_high: float
+    metric: float | None = None
+    than_metric: float | None = None
+
+
 class Masks(Document):
     """One sample of the report's figure: base64 PNGs of input, label and each runtime's answer.
 
@@ -239,6 +252,9 @@ class Report(Document):
     reference_metric: Metric | None = Field(
         default=None,
         description="of eager torch on the build's model.py, which every agreement is with",
+    )
+    fastest: Fastest | None = Field(
+        default=None, description="where several engines pass and were timed side by side"
     )
     masks: tuple[Masks, ...] = ()
     environment: Environment

@@ -40,6 +40,8 @@ def markdown(report: Report) -> str:
         for said in (wording.comparison(target), wording.at_sizes(target))
         if said is not None
     ]
+    fastest = wording.fastest(report)
+    remarks += [] if fastest is None else [f"- {_plain(fastest)}"]
     if remarks:
         lines += ["", *remarks]
     return "\n".join([*lines, ""])

@@ -50,6 +50,7 @@ def render(report: Report) -> str:
         short_hash=wording.short(report.genotype_hash),
         reason=wording.reason(report),
         reference=wording.reference(report),
+        fastest=wording.fastest(report),
         parameters=wording.count(report.parameters),
         multiply_adds=wording.count(report.multiply_adds),
         rows=rows(report),

@@ -20,6 +20,8 @@ def summarise(report: Report) -> RenderableType:
     if judged:
         parts += [Text(), _table(report), Text()]
         parts += [line for target in judged for line in _remarks(target)]
+    fastest = wording.fastest(report)
+    parts += [Text(fastest)] if fastest else []
     reference = wording.reference(report)
     parts += [Text(reference, style="dim")] if reference else []
     parts += [Text(f"- {difference}") for difference in report.structure.differences]

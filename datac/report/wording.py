@@ -66,6 +66,22 @@ def comparison(target: TargetResult) -> str | None:
     return ", ".join(parts)
 
 
+def fastest(report: Report) -> str | None:
+    """Which engine to ship for its speed, where that was measured."""
+    found = report.fastest
+    if found is None:
+        return None
+    sentence = (
+        f"The fastest engine that passes is {found.engine}, {milliseconds(found.median_ms)} ms"
+    )
+    if found.engine != found.than:
+        between = f"{found.speedup_low:.2f} to {found.speedup_high:.2f}"
+        sentence += f": {found.speedup:.2f} times ({between}) as fast as {found.than}"
+    if found.metric is not None and found.than_metric is not None:
+        sentence += f", metric {found.metric:.4f} where that has {found.than_metric:.4f}"
+    return f"{sentence}."
+
+
 def rewrites(target: TargetResult) -> str | None:
     """How its own model was rewritten, and how exact that is; None where it was not."""
     if not target.rewrites:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from datac.documents.precision import Precision
 from datac.errors import PlatformMissing
 from exporters.nvidia_driver import why_no_gpu
 from exporters.targets.cores import available_cores
+from exporters.targets.kernels import Kernel
+from exporters.targets.onnx_profile import profile_session
 from exporters.targets.packages import one_line, why_not_importable
 from exporters.targets.specialise import specialise, write_model
 from exporters.targets.target import (
@@ -107,6 +110,15 @@ class OnnxRuntime:
             return CudaRunner(path, fixed_size=not options.dynamic_height_width)
         return CpuRunner(path, options.threads or available_cores())
 
+    def profile(
+        self, folder: Path, engine: Engine, options: BuildOptions, inputs: Arrays, calls: int
+    ) -> list[Kernel]:
+        """On the CPU, by the session's own profile."""
+        require(self.missing_to_run())
+        return profile_session(
+            folder / engine.file, options.threads or available_cores(), inputs, calls
+        )
+
 
 class CpuRunner:
     """A session on the CPU provider."""
@@ -155,23 +167,27 @@ def open_session(
     *,
     threads: int | None,
     title: str,
+    settings: Mapping[str, object] | None = None,
 ) -> Any:
     """A session whose first provider is the one asked for.
 
     ONNX Runtime does not raise when a provider fails to load: it prints, and runs on the CPU.
+    settings: further attributes of `SessionOptions`.
     """
     import onnxruntime
 
-    settings = onnxruntime.SessionOptions()
-    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    settings.inter_op_num_threads = 1
-    settings.log_severity_level = 3
+    chosen = onnxruntime.SessionOptions()
+    chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    chosen.inter_op_num_threads = 1
+    chosen.log_severity_level = 3
     if threads is not None:
-        settings.intra_op_num_threads = threads
+        chosen.intra_op_num_threads = threads
     for key, value in entries.items():
-        settings.add_session_config_entry(key, value)
+        chosen.add_session_config_entry(key, value)
+    for name, setting in (settings or {}).items():
+        setattr(chosen, name, setting)
     try:
-        session = onnxruntime.InferenceSession(str(path), settings, providers=providers)
+        session = onnxruntime.InferenceSession(str(path), chosen, providers=providers)
     except runtime_errors() as error:
         raise TargetFailed(f"{title} refused {path.name}: {one_line(error)}") from error
     wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]

@@ -12,6 +12,8 @@ from compiler.quantise import Scheme
 from datac.documents.precision import PRECISIONS, Precision
 from datac.errors import PlatformMissing
 from exporters.targets.cores import available_cores
+from exporters.targets.kernels import Kernel
+from exporters.targets.openvino_profile import profile_model
 from exporters.targets.openvino_trial import try_in_child
 from exporters.targets.packages import one_line, why_not_importable
 from exporters.targets.specialise import input_shape, read_model, specialise, write_model
@@ -104,6 +106,14 @@ class OpenVINO:
             shape = input_shape(read_model(path), options.input_shape)
             try_in_child(path, settings_of(options), shape)
         return OpenVINORunner(folder / engine.file, options)
+
+    def profile(
+        self, folder: Path, engine: Engine, options: BuildOptions, inputs: Arrays, calls: int
+    ) -> list[Kernel]:
+        """By the counters of the compiled model."""
+        require(self.missing_to_run())
+        require(self.missing_precision(options.precision))
+        return profile_model(folder / engine.file, settings_of(options), inputs, calls)
 
 
 class OpenVINORunner:

@@ -1,0 +1,124 @@
+"""A genotype without some of its paths, and the weights that it inherits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from compiler.graph import Weights
+from compiler.lower import lower
+from compiler.skeletons import SKELETONS
+from datac.documents.genotype import CELL_KINDS, FIRST_NODE, Cell, CellKind, Genotype, Node
+from datac.documents.network import Network
+from datac.errors import BadInput
+
+WORD = re.compile(r"(normal|reduction)/node([0-9]{1,4})/path([0-9]{1,4})(?:/[^/]+)?")
+TENSOR = re.compile(r"cell(\d+)\.node(\d+)\.path(\d+)\.(.*)")
+
+
+@dataclass(frozen=True, order=True)
+class PathPlace:
+    """One path of a kind of cell, as `normal/node2/path0`."""
+
+    kind: CellKind
+    node: int
+    path: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}/node{self.node}/path{self.path}"
+
+
+def parse_place(word: str) -> PathPlace:
+    """`normal/node2/path0`, the operation behind it or not; BadInput for anything else."""
+    match = WORD.fullmatch(word)
+    if match is None:
+        raise BadInput(f"{word!r} is no path of a cell; write it as normal/node2/path0")
+    kind: CellKind = "normal" if match[1] == "normal" else "reduction"
+    return PathPlace(kind, int(match[2]), int(match[3]))
+
+
+def removable(genotype: Genotype) -> list[PathPlace]:
+    """The paths of used nodes that are not alone in their node, in the genotype's order."""
+    return [
+        PathPlace(kind, number, index)
+        for kind in CELL_KINDS
+        for number, node in genotype.cells[kind].numbered()
+        if number in genotype.cells[kind].used() and len(node.paths) > 1
+        for index in range(len(node.paths))
+    ]
+
+
+def without(genotype: Genotype, places: Collection[PathPlace]) -> Genotype:
+    """The smaller genotype, which no search has found, so without a provenance.
+
+    BadInput for a path that is not there, or is all that a node has.
+    """
+    for place in places:
+        cell = genotype.cells[place.kind]
+        numbers = {number: node for number, node in cell.numbered()}
+        if place.node not in numbers or place.path >= len(numbers[place.node].paths):
+            raise BadInput(f"{place}: the genotype has no such path; datac show lists them")
+        left = len(numbers[place.node].paths) - sum(
+            (other.kind, other.node) == (place.kind, place.node) for other in set(places)
+        )
+        if left < 1:
+            raise BadInput(
+                f"{place}: nothing would be left for {place.kind}/node{place.node} to add up"
+            )
+    cells = {kind: _smaller(kind, cell, places) for kind, cell in genotype.cells.items()}
+    return Genotype.model_validate({**dict(genotype), "cells": cells, "provenance": None})
+
+
+def _smaller(kind: CellKind, cell: Cell, places: Collection[PathPlace]) -> Cell:
+    nodes = tuple(
+        Node(
+            paths=tuple(
+                path
+                for index, path in enumerate(node.paths)
+                if PathPlace(kind, number, index) not in places
+            )
+        )
+        for number, node in cell.numbered()
+    )
+    return Cell(nodes=nodes, output=cell.output)
+
+
+def inherited(
+    genotype: Genotype, network: Network, places: Collection[PathPlace], weights: Weights
+) -> Weights:
+    """The tensors of the smaller network, under the names that they have there.
+
+    A path's number falls by the removed ones before it. weights: of the whole network.
+    """
+    smaller = without(genotype, places)
+    kinds = {plan.index: plan.kind for plan in SKELETONS[network.skeleton].plan(network)}
+    kept = _kept(genotype, places)
+    return {
+        name: weights[_before(name, kinds, kept)] for name in lower(smaller, network).weight_specs()
+    }
+
+
+def _kept(
+    genotype: Genotype, places: Collection[PathPlace]
+) -> Mapping[tuple[CellKind, int], list[int]]:
+    """(kind, node) → the numbers that its remaining paths had."""
+    return {
+        (kind, number): [
+            index
+            for index in range(len(node.paths))
+            if PathPlace(kind, number, index) not in places
+        ]
+        for kind, cell in genotype.cells.items()
+        for number, node in enumerate(cell.nodes, start=FIRST_NODE)
+    }
+
+
+def _before(
+    name: str, kinds: Mapping[int, CellKind], kept: Mapping[tuple[CellKind, int], list[int]]
+) -> str:
+    match = TENSOR.fullmatch(name)
+    if match is None:
+        return name
+    cell, node, path = (int(match[i]) for i in (1, 2, 3))
+    return f"cell{cell}.node{node}.path{kept[kinds[cell], node][path]}.{match[4]}"

@@ -1,0 +1,64 @@
+"""A smaller network of a build or a child: without some paths, with the weights of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.numpy import save
+
+from compiler.lower import lower
+from compiler.prune import inherited, parse_place, without
+from compiler.weights import check_weights, read_weights_file
+from datac.documents.build_folder import GENOTYPE, MANIFEST, WEIGHTS
+from datac.documents.genotype import Genotype
+from datac.documents.network import Network
+from datac.documents.read import read_json
+from datac.errors import BadInput
+from datac.output_folder import check_replaceable, replaced_whole, state_of, write_beside
+from exporters.build_folder import read_build_genotype, read_manifest, require_intact
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """How large it was and is: parameters, and multiply-adds for one input."""
+
+    parameters: tuple[int, int]
+    multiply_adds: tuple[int, int]
+
+
+def prune(source: Path, words: Sequence[str], out: Path) -> Pruned:
+    """Write a child without the paths that the words name (`normal/node2/path0`).
+
+    source: a build, or a finished child. BadInput for any other, and for a path that cannot go.
+    """
+    check_replaceable(out, "child")
+    genotype, network = _read(source)
+    places = [parse_place(word) for word in words]
+    smaller = without(genotype, places).model_copy(update={"network": network})
+    weights = read_weights_file(source / WEIGHTS)
+    whole = lower(genotype, network)
+    shapes = {name: spec.shape for name, spec in whole.weight_specs().items()}
+    check_weights(shapes, weights, str(source / WEIGHTS))
+    kept = inherited(genotype, network, places, weights)
+    with replaced_whole(out, "child") as folder:
+        write_beside(folder / GENOTYPE, smaller.to_json())
+        write_beside(folder / WEIGHTS, save(dict(kept)))
+    before, after = whole.cost(), lower(smaller, network).cost()
+    return Pruned(
+        (before.parameters, after.parameters), (before.multiply_adds, after.multiply_adds)
+    )
+
+
+def _read(source: Path) -> tuple[Genotype, Network]:
+    if (source / MANIFEST).is_file():
+        manifest = read_manifest(source)
+        require_intact(source, manifest, (GENOTYPE, WEIGHTS))
+        return read_build_genotype(source, manifest)
+    if state_of(source) != ("child", True):
+        raise BadInput(f"{source} is neither a build nor a finished child; name one of these")
+    genotype = read_json(source / GENOTYPE, Genotype)
+    if genotype.network is None:
+        raise BadInput(f"{source / GENOTYPE} does not say what network it is of; train it again")
+    return genotype, genotype.network
