@@ -206,7 +206,8 @@ def run_net(name: str, settings: argparse.Namespace) -> dict[str, Any]:
     """Build once (weights drawn from the seed), then export, then judge."""
     from datac.documents.network import DEFAULTS, Network
     from datac.published import load
-    from exporters.export import Request, compile_genotype
+    from exporters.export import compile_genotype
+    from exporters.request import Request
 
     sizes = dict(NETS[name])
     names = ["datac", *(settings.exporter or EXPORTERS[1:])]

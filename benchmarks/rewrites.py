@@ -45,6 +45,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "split_pointwise": (SHARED, "relu_above_concat", "split_pointwise"),
     "merge_sums": ("merge_sums",),
     "merge_sums_with_skips": ("merge_sums_with_skips",),
+    "balance_sums": ("balance_sums",),
     "merge_depthwise": (SHARED, "merge_depthwise"),
     "pad + taps": ("drop_padding_taps", "pad_channels"),
     "pad + taps + merge": ("drop_padding_taps", SHARED, "merge_pointwise", "pad_channels"),

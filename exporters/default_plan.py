@@ -48,9 +48,9 @@ def rewrites_for(target: str, options: BuildOptions) -> tuple[str, ...]:
     if options.rewrites is None:
         names = DEFAULTS.get((target, options.precision), ())
         names = () if options.device == "cuda" else names
-        return tuple(name for name in names if not (_one_size(name) and _is_open(options)))
+        return tuple(name for name in names if not (is_one_size(name) and is_open(options)))
     for name in options.rewrites:
-        if _one_size(name) and _is_open(options):
+        if is_one_size(name) and is_open(options):
             raise BadInput(
                 f"--rewrite {name} holds for one size alone; leave out --height-width dynamic and "
                 "--profile with it"
@@ -58,9 +58,11 @@ def rewrites_for(target: str, options: BuildOptions) -> tuple[str, ...]:
     return options.rewrites
 
 
-def _one_size(name: str) -> bool:
+def is_one_size(name: str) -> bool:
+    """Whether a rewrite holds for the network's own input size alone."""
     return needs_own_size(REWRITES[name])
 
 
-def _is_open(options: BuildOptions) -> bool:
+def is_open(options: BuildOptions) -> bool:
+    """Whether the engine takes several sizes."""
     return options.dynamic_height_width

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from compiler.graph import Graph
 from compiler.passes import REWRITES
 from compiler.proof import TOLERANCE, prove_each
-from datac.documents.build_folder import ENGINES, MODEL, SIDE_CAR, WEIGHTS, Manifest, SideCar
+from datac.documents.build_folder import (
+    ENGINES,
+    MODEL,
+    PLAN,
+    SIDE_CAR,
+    WEIGHTS,
+    Manifest,
+    SideCar,
+)
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network, Preprocessing
 from datac.documents.precision import Precision
@@ -71,6 +79,7 @@ class Built:
             self.result.quantisation,
             self.result.embedded,
             tuple(rewrite.name for rewrite in self.result.rewrites),
+            self.result.opset,
         )
 
     @property
@@ -122,7 +131,9 @@ class Source:
         """What an engine of that precision is made by: ranges scanned, or calibrated."""
         rewrites = rewrites_for(target.name, options)
         graph = rewritten(self.graph, Plan(options.precision, rewrites=rewrites))
-        found = replace(self._precision(graph, target, options), rewrites=rewrites)
+        found = replace(
+            self._precision(graph, target, options), rewrites=rewrites, opset=options.opset
+        )
         return replace(found, embed=options.embed) if target.embeds else found
 
     def _precision(self, graph: Graph, target: Target, options: BuildOptions) -> Plan:
@@ -202,6 +213,8 @@ def build_engine(name: str, source: Source, options: BuildOptions) -> Built:
         shutil.rmtree(place)  # for instance ONNX Runtime, which calibrates
         return Built(result.model_copy(update={"reason": str(error)}), place)
     seconds = time.perf_counter() - begin
+    if options.tuning is not None:
+        write_beside(place / PLAN, options.tuning.to_json())
     _write_side_car(source, place, plan, options, engine, name)
     loading = _options_of(engine, options, options.precision)
     built = Built(result, place, engine, loading, source.network.preprocessing)
@@ -210,6 +223,8 @@ def build_engine(name: str, source: Source, options: BuildOptions) -> Built:
         quantisation=plan.quantisation,
         embedded=plan.embed,
         rewrites=rewrites,
+        opset=plan.opset,
+        tuning=options.tuning,
     )
     return built.with_result(
         build_seconds=seconds, **_described(target, place, engine, options.precision)
@@ -248,6 +263,7 @@ def open_engine(
         quantisation=side_car.quantisation,
         embedded=side_car.embedded,
         rewrites=tuple(RewriteResult(name=name) for name in side_car.rewrites),
+        opset=side_car.opset,
         status="built",
     )
     loading = _options_of(engine, options, side_car.precision)
@@ -306,6 +322,7 @@ def _write_side_car(
         quantisation=plan.quantisation,
         embedded=plan.embed,
         rewrites=plan.rewrites,
+        opset=plan.opset,
         input_shape=("N", options.input_shape[1], "H", "W") if dynamic else shape,
         profile=engine.profile,
         versions=dict(engine.versions),
@@ -325,7 +342,9 @@ def _driver() -> str | None:
 def _options_in_words(plan: Plan, engine: Engine, options: BuildOptions) -> tuple[str, ...]:
     """What `datac compile` was told besides target and precision, as far as it made the engine."""
     words: list[str] = []
-    if options.rewrites is not None:
+    if options.tuning is not None:
+        words += ["--plan", f"BUILD/{ENGINES}/{options.tuning.target}-{plan.precision}/{PLAN}"]
+    elif options.rewrites is not None:
         words += [word for name in plan.rewrites or (NONE,) for word in ("--rewrite", name)]
     if plan.embed:
         words += ["--embed", ",".join(plan.embed)]

@@ -6,7 +6,7 @@ import datetime
 import platform
 from pathlib import Path
 
-from datac.documents.report import Environment
+from datac.documents.environment import Environment
 from datac.installed import installed_version
 from exporters.targets.cores import available_cores
 

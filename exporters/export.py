@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import shutil
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from compiler.embed import PREPROCESS
 from compiler.graph import Graph
 from compiler.lower import lower
 from compiler.model_file import print_model
@@ -29,12 +25,9 @@ from datac.documents.build_folder import (
 )
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
-from datac.documents.precision import Precision
-from datac.documents.profile import Profile, Shape
+from datac.documents.profile import Profile
 from datac.documents.report import Report
-from datac.errors import BadInput
 from datac.output_folder import check_replaceable, replaced_whole, write_beside
-from exporters.auto import AUTO, Pair, engines_here
 from exporters.build_folder import (
     engine_folders,
     read_build_genotype,
@@ -44,135 +37,20 @@ from exporters.build_folder import (
 )
 from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
 from exporters.check import judge
-from exporters.control import MAX_DROP
-from exporters.default_plan import rewrites_for
 from exporters.engines import Built, Source, build_engine, open_engine
 from exporters.kept import kept_convolutions
 from exporters.quantisation import Calibration
 from exporters.reference import ODD_CASE, OF_SIZE, SEEDED, load_reference
+from exporters.request import Request
 from exporters.standalone import runtime_source
 from exporters.subject import open_subject
 from exporters.targets import resolve
 from exporters.targets.specialise import write_model
-from exporters.targets.target import BuildOptions, missing_for
+from exporters.targets.target import missing_for
 from exporters.task import LabelledInputs
 
 SEEDED_CASES = 4
-LARGEST_INPUT = 50_000_000
-"""Values of the largest input of a profile: four images of 2048x2048."""
 UNTRAINED = "not trained: drawn from seed {seed}, batch-norm statistics from one seeded batch"
-
-Progress = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to make of a network: every target in every precision, or all that runs here (`auto`).
-
-    precisions: none for f32, or with `auto` for all that this machine has.
-
-    dynamic: engines of open sizes. profile: of these, the sizes they are declared for.
-    calibration: what int8 is calibrated on. rewrites: None leaves them to each target.
-    max_drop: of the metric, below float32.
-    finish: called with the folder once `report.json` stands in it, before the folder takes its
-    place; the command line writes the page there.
-    """
-
-    targets: tuple[str, ...]
-    out: Path
-    precisions: tuple[Precision, ...] = ()
-    data: LabelledInputs | None = None
-    dynamic: bool = False
-    profile: Profile | None = None
-    threads: int | None = None
-    device: str = "cpu"
-    seed: int = 0
-    bench_seconds: float = 10.0
-    calibration: Calibration | None = None
-    embed: tuple[str, ...] = ()
-    rewrites: tuple[str, ...] | None = None
-    max_drop: float = MAX_DROP
-    command: str = ""
-    progress: Progress | None = None
-    finish: Callable[[Path], object] | None = None
-
-    def say(self, what: str, share: float) -> None:
-        """Report progress."""
-        if self.progress is not None:
-            self.progress(what, share)
-
-    def asked(self, network: Network) -> tuple[Pair, ...]:
-        """(target, precision) of every engine that was asked for."""
-        pairs: list[Pair] = []
-        for name in self.targets:
-            if name == AUTO:
-                int8 = self.calibration is not None
-                pairs += engines_here(self.options(network), self.precisions, int8=int8)
-            else:
-                pairs += [(name, precision) for precision in self.precisions or ("f32",)]
-        return tuple(dict.fromkeys(pairs))
-
-    def engines(self, network: Network, standing: Collection[str] = ()) -> tuple[Pair, ...]:
-        """Those asked for, and before each target's the control of its engine in int8.
-
-        standing: engines that stay, by the names of their folders.
-        """
-        wanted: list[Pair] = []
-        asked = self.asked(network)
-        for name in dict.fromkeys(name for name, _ in asked):
-            control = resolve(name).control
-            stands = f"{name}-{control}" in standing
-            if (name, "int8") in asked and resolve(name).int8 is not None and not stands:
-                wanted.append((name, control))
-            wanted += [pair for pair in asked if pair[0] == name]
-        return tuple(dict.fromkeys(wanted))
-
-    def check(self, network: Network) -> None:
-        """BadInput for a target that there is none of, and for what lacks data."""
-        for name in self.targets:
-            if name == AUTO:
-                continue
-            resolve(name)
-            rewrites_for(name, self.options(network))
-        self._check_profile((1, *network.input))
-        if PREPROCESS in self.embed and network.preprocessing is None:
-            raise BadInput(
-                "--embed preprocess needs to know how an image is prepared, and this network does "
-                "not say; give --data DATASET with it, or a genotype that datac train wrote"
-            )
-        if "int8" in self.precisions and self.calibration is None:
-            raise BadInput(
-                "--precision int8 is calibrated on real inputs; give --data DATASET with it"
-            )
-
-    def _check_profile(self, own: Shape) -> None:
-        """It has to hold the network's own size, and its largest one has to be judged."""
-        if self.profile is None:
-            return
-        if not self.profile.takes(own):
-            raise BadInput(
-                f"--profile {self.profile} does not hold the network's own input "
-                f"{'x'.join(map(str, own))}; widen it, or compile for another --input"
-            )
-        if math.prod(self.profile.max) > LARGEST_INPUT:
-            raise BadInput(
-                f"--profile {self.profile}: its largest input has more than {LARGEST_INPUT:,} "
-                "values, too many for the reference in float64; declare a smaller one"
-            )
-
-    def options(self, network: Network, precision: Precision = "f32") -> BuildOptions:
-        """How engines of this network are specialised."""
-        return BuildOptions(
-            (1, *network.input),
-            precision=precision,
-            dynamic_height_width=self.dynamic or self.profile is not None,
-            profile=self.profile,
-            device="cuda" if self.device == "cuda" else "cpu",
-            threads=self.threads,
-            embed=self.embed,
-            rewrites=self.rewrites,
-            progress=self.progress,
-        )
 
 
 def compile_genotype(
@@ -268,7 +146,8 @@ def _finish(
     engines: list[Built] = []
     for name, precision in request.engines(network, {place.name for place in keep}):
         request.say(f"build {name} {precision}", 0.3)
-        engines.append(build_engine(name, source, request.options(network, precision)))
+        options = request.tuned(name, source, request.options(network, precision))
+        engines.append(build_engine(name, source, options))
     write_manifest(folder, genotype, network, weights)
     manifest = read_manifest(folder)
     asked = {engine.folder for engine in engines}

@@ -40,6 +40,7 @@ def measure(
     *,
     budget_seconds: float = 10.0,
     rounds: int = 15,
+    fewest_rounds: int = FEWEST_ROUNDS,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Latency]:
@@ -48,13 +49,14 @@ def measure(
     Each round visits the runners in an order drawn anew, so that none is always the one after
     another that left the caches cold. A visit's first call is not counted, for the same reason.
     Every visit takes the same share of `budget_seconds`, so slow runners make fewer calls. If
-    the calls are long there are fewer rounds, but never fewer than five, whatever they take.
+    the calls are long there are fewer rounds, but never fewer than `fewest_rounds`, whatever they
+    take.
     """
     if rounds < FEWEST_ROUNDS:
         raise ValueError(f"{rounds} rounds are too few; {FEWEST_ROUNDS} are the least")
     shortest_round_ms = 2 * sum(_warm_up(runner, inputs) for runner in runners.values())
     if shortest_round_ms > 0:
-        rounds = max(FEWEST_ROUNDS, min(rounds, int(budget_seconds * 1000 / shortest_round_ms)))
+        rounds = max(fewest_rounds, min(rounds, int(budget_seconds * 1000 / shortest_round_ms)))
     visit_ms = budget_seconds * 1000 / rounds / max(1, len(runners))
     records = {name: _Record() for name in runners}
     order = list(runners)

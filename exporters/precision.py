@@ -46,7 +46,7 @@ class Plan:
     """What an engine's own model is made by. float32: the nodes that stay so, in graph order.
 
     quantisation: of an engine in int8. embed: what is in it besides the network.
-    rewrites: of the canonical graph, before anything else, by name.
+    rewrites: of the canonical graph, before anything else, by name. opset: None for datac's choice.
     """
 
     precision: Precision
@@ -54,6 +54,7 @@ class Plan:
     quantisation: Quantisation | None = None
     embed: tuple[str, ...] = ()
     rewrites: tuple[str, ...] = ()
+    opset: int | None = None
 
     @property
     def one_size(self) -> bool:
@@ -130,7 +131,7 @@ def own_model(
 
     typed: its precision stands in it; else the target is told.
     """
-    opset = BF16_OPSET if typed and plan.precision == "bf16" else OPSET
+    opset = plan.opset or (BF16_OPSET if typed and plan.precision == "bf16" else OPSET)
     made = deployed(graph, plan) if typed else rewritten(graph, plan)
     try:
         whole = embedded(made, network.preprocessing, plan.embed)
@@ -141,4 +142,4 @@ def own_model(
 
 def has_own_model(plan: Plan, typed: Collection[Precision]) -> bool:
     """Whether an engine of that plan starts from another model than the canonical one."""
-    return bool(plan.embed or plan.rewrites) or plan.precision in typed
+    return bool(plan.embed or plan.rewrites or plan.opset) or plan.precision in typed

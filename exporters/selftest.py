@@ -28,11 +28,12 @@ from datac.errors import DatacError, PlatformMissing
 from datac.published import load
 from exporters.engines import Source, build_engine
 from exporters.environment import environment
-from exporters.export import Request, compile_genotype, source_of
+from exporters.export import compile_genotype, source_of
 from exporters.gpu import Gpu, memory_in_use
 from exporters.measure import measure
 from exporters.nvidia_driver import cuda_version, why_no_gpu
 from exporters.quantisation import Calibration
+from exporters.request import Request
 from exporters.targets import TARGETS, resolve
 from exporters.task import labelled_inputs
 

@@ -1,5 +1,6 @@
 """The rewrites, one file each. The table's order is the order in which they run."""
 
+from compiler.passes.balance_sums import BalanceSums
 from compiler.passes.drop_padding_taps import DropPaddingTaps
 from compiler.passes.fold_batch_norm import FoldBatchNorm
 from compiler.passes.merge_depthwise import MergeDepthwise
@@ -27,6 +28,7 @@ REWRITES: dict[str, Rewrite] = {
     "split_pointwise": SplitPointwise(),
     "merge_sums": MergeSums(),
     "merge_sums_with_skips": MergeSums(skips=True),
+    "balance_sums": BalanceSums(),
     "pad_channels": PadChannels(),
 }
 """What an engine's own model may be rewritten by, on request or by its target's plan."""

@@ -109,6 +109,26 @@ def profile_of(text: str | None) -> Profile | None:
     help="How each engine's own model is rewritten, or none; several times for several. "
     "[default: the target's own plan]",
 )
+@click.option(
+    "--tune",
+    is_flag=True,
+    help="Find each engine's plan by measuring on this machine; plan.json beside it has it.",
+)
+@click.option(
+    "--tune-seconds",
+    type=click.FloatRange(min=1),
+    default=60.0,
+    show_default=True,
+    help="With --tune: for each engine.",
+)
+@click.option(
+    "--plan",
+    "plans",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A plan.json to make its engine by, without measuring; several times for several.",
+)
 @threads_option
 @click.option(
     "--device",
@@ -150,9 +170,16 @@ def compile_(source: str, height_width: str | None, *, emit_only: bool, **values
 
     if height_width == "fixed" and values["profile"] is not None:
         raise BadInput("--profile is for engines of open sizes; leave out --height-width fixed")
+    from datac.documents.engine_plan import EnginePlan
+    from datac.documents.read import read_json
     from exporters.default_plan import chosen
 
+    values["plans"] = tuple(read_json(path, EnginePlan) for path in values["plans"])
+    if not values.pop("tune"):
+        values["tune_seconds"] = 0.0
     words = values.pop("rewrites")
+    if words and values["tune_seconds"]:
+        raise BadInput("--tune chooses the rewrites itself; leave out --rewrite")
     values["rewrites"] = chosen(words) if words else None
     names = ("weights", "data", "split", "samples", "network_options", "calibration_options")
     inputs = Inputs(source, *(values.pop(name) for name in names))

@@ -25,8 +25,9 @@ from datac.report.page import write_page
 from datac.report.summary import summarise
 from exporters.auto import AUTO
 from exporters.control import MAX_DROP
-from exporters.export import Request, compile_build, compile_genotype, network_graph
+from exporters.export import compile_build, compile_genotype, network_graph
 from exporters.quantisation import Calibration
+from exporters.request import Request
 from exporters.task import LabelledInputs, labelled_inputs
 
 

@@ -5,8 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from datac.documents.document import Document
+from datac.documents.environment import Environment
 from datac.documents.precision import Precision
-from datac.documents.report import Environment, Latency
+from datac.documents.report import Latency
 
 
 class AblatedPath(Document):

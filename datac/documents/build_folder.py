@@ -23,6 +23,7 @@ REPORT = "report.json"
 PAGE = "report.html"
 ENGINES = "engines"
 SIDE_CAR = "engine.json"
+PLAN = "plan.json"
 
 
 def _below_the_folder(name: str) -> str:
@@ -89,4 +90,5 @@ class SideCar(Document):
     rewrites: tuple[str, ...] = Field(
         default=(), description="of its own model, in the order in which they ran"
     )
+    opset: int | None = Field(default=None, description="of its own model, where it was chosen")
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)

@@ -22,6 +22,7 @@ from datac.documents.dataset_summary import DatasetSummary
 from datac.documents.derivation import Derivation
 from datac.documents.diagnosis import Diagnosis
 from datac.documents.document import Document
+from datac.documents.engine_plan import EnginePlan
 from datac.documents.genotype import Genotype
 from datac.documents.latency_table import LatencyTable
 from datac.documents.layer_profile import LayerProfile
@@ -77,6 +78,7 @@ FORMATS: dict[str, Format] = {
     "datac.ablation/1": Format(Ablation),
     "datac.bisection/1": Format(Bisection),
     "datac.layer_profile/1": Format(LayerProfile),
+    "datac.plan/1": Format(EnginePlan),
     "datac.selftest/1": Format(SelfTest, limit_bytes=64 * MIB),
     "datac.report/1": Format(Report, limit_bytes=256 * MIB),  # it carries images
 }

@@ -5,6 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from datac.documents.document import Document
+from datac.documents.engine_plan import EnginePlan
+from datac.documents.environment import Environment
 from datac.documents.genotype import Genotype
 from datac.documents.precision import Precision
 from datac.documents.profile import Shape
@@ -168,6 +170,10 @@ class TargetResult(Document):
     rewrites: tuple[RewriteResult, ...] = Field(
         default=(), description="of its own model, in the order in which they ran"
     )
+    opset: int | None = Field(default=None, description="of its own model, where it was chosen")
+    tuning: EnginePlan | None = Field(
+        default=None, description="where it was made by a plan: what was decided, by which figures"
+    )
     status: Status
     verdict: Verdict | None = None
     reason: str | None = None
@@ -217,17 +223,6 @@ class Masks(Document):
     input: str
     label: str | None = None
     predictions: dict[str, str] = Field(default_factory=dict)
-
-
-class Environment(Document):
-    """Where the numbers come from."""
-
-    python: str
-    platform: str
-    processor: str
-    cores: int
-    packages: dict[str, str]
-    date: str
 
 
 class Report(Document):

@@ -5,7 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from datac.documents.document import Document
-from datac.documents.report import Environment, TargetResult
+from datac.documents.environment import Environment
+from datac.documents.report import TargetResult
 
 
 class Throughput(Document):

@@ -95,5 +95,6 @@ def _made(target: TargetResult) -> str:
         None if target.size_bytes is None else wording.size(target.size_bytes),
         None if target.build_seconds is None else f"built in {target.build_seconds:.1f} s",
         wording.rewrites(target),
+        wording.tuning(target),
     ]
     return ", ".join(fact for fact in known if fact)

@@ -79,6 +79,10 @@ def _remarks(target: TargetResult) -> list[Text]:
             "the latency is inconclusive, its spread is too wide; time it on an idle machine, "
             "or with --threads 1"
         )
-    remarks += [said for said in (wording.comparison(target), wording.at_sizes(target)) if said]
+    remarks += [said for said in _said(target) if said]
     name = wording.target_name(target)
     return [Text.assemble((name, "bold"), " ", remark) for remark in remarks]
+
+
+def _said(target: TargetResult) -> tuple[str | None, ...]:
+    return wording.comparison(target), wording.at_sizes(target), wording.tuning(target)

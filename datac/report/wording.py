@@ -93,6 +93,21 @@ def rewrites(target: TargetResult) -> str | None:
     )
 
 
+def tuning(target: TargetResult) -> str | None:
+    """What its plan was measured to gain; None where it was not tuned."""
+    if target.tuning is None:
+        return None
+    kept = [
+        f"{decision.option} ({decision.ratio:.3f})"
+        for decision in target.tuning.decisions
+        if decision.kept and decision.ratio is not None
+    ]
+    tried = len(target.tuning.decisions)
+    if not kept:
+        return f"tuned: of {tried} things tried none made it faster beyond the noise"
+    return f"tuned: {_join(kept)} kept of {tried} tried, each with its share of the time before"
+
+
 def at_sizes(target: TargetResult) -> str | None:
     """The latencies at the sizes of its profile; None where it has none."""
     if not target.latency_at:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.quantise import Scheme
+from datac.documents.engine_plan import EnginePlan
 from datac.documents.precision import Precision
 from datac.documents.profile import Profile, half_to_twice
 from datac.errors import BadInput, DatacError, PlatformMissing
@@ -76,6 +77,7 @@ class BuildOptions:
     device, threads: where and on how many threads the loaded engine runs; None: every core.
     embed: what is to be in it besides the network: "preprocess", "argmax".
     rewrites: of its own model, by name; None leaves it to the target's default.
+    opset: of its own model; None: datac's choice. tuning: the plan that both come from, if any.
     compute_capabilities: what a trt-rtx engine is made for ("8.6", "12.0"); none: its default,
     every GPU it knows from 8.0 on.
     progress: called with (what, share done in 0..1) during long builds.
@@ -89,6 +91,8 @@ class BuildOptions:
     threads: int | None = None
     embed: tuple[str, ...] = ()
     rewrites: tuple[str, ...] | None = None
+    opset: int | None = None
+    tuning: EnginePlan | None = None
     compute_capabilities: tuple[str, ...] = ()
     progress: Callable[[str, float], None] | None = None
 

@@ -10,7 +10,8 @@ import torch
 
 from datac.documents.genotype import Cell, Genotype, Node, Path
 from datac.documents.network import DEFAULTS, Network
-from exporters.export import Request, compile_genotype
+from exporters.export import compile_genotype
+from exporters.request import Request
 
 
 def cell(*nodes, output=(2, 3)):

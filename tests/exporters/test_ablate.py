@@ -16,8 +16,9 @@ from datac.documents.ablation import Ablation
 from datac.documents.read import read_genotype, read_json
 from datac.errors import BadInput
 from exporters.ablate import Course, ablate
-from exporters.export import Request, compile_genotype
+from exporters.export import compile_genotype
 from exporters.prune import prune
+from exporters.request import Request
 from exporters.task import labelled_inputs
 
 

@@ -12,8 +12,9 @@ from exporters import bisect as bisect_module
 from exporters.bisect import Setting, bisect, parts_of, rank
 from exporters.build_folder import read_manifest
 from exporters.canonical import bound_graph
-from exporters.export import Request, compile_genotype
+from exporters.export import compile_genotype
 from exporters.quantisation import Calibration, quantise
+from exporters.request import Request
 from exporters.subject import open_subject
 from exporters.targets import resolve
 from exporters.task import labelled_inputs

@@ -14,8 +14,9 @@ from datac.errors import BadInput
 from datac.report.wording import reason
 from exporters import check as gate
 from exporters.check import check
-from exporters.export import ODD_CASE, Request, compile_genotype
+from exporters.export import ODD_CASE, compile_genotype
 from exporters.reference import load_reference
+from exporters.request import Request
 from exporters.targets.onnx import CpuRunner, OnnxRuntime
 from exporters.targets.target import TargetFailed
 from exporters.task import labelled_inputs

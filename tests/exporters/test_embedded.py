@@ -24,11 +24,12 @@ from exporters.bench import bench
 from exporters.build_folder import read_manifest
 from exporters.check import check
 from exporters.embedded import to_image
-from exporters.export import Request, compile_build, compile_genotype
+from exporters.export import compile_build, compile_genotype
 from exporters.predict import predict
 from exporters.quantisation import Calibration
 from exporters.reduce import reduce
 from exporters.reference import load_reference
+from exporters.request import Request
 from exporters.task import labelled_inputs
 
 BOTH = ("preprocess", "argmax")

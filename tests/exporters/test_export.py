@@ -17,8 +17,9 @@ from datac.documents.report import Report
 from datac.errors import BadInput
 from exporters import export
 from exporters.check import check
-from exporters.export import ODD_CASE, Request, choose_inputs, compile_build
+from exporters.export import ODD_CASE, choose_inputs, compile_build
 from exporters.reference import load_reference
+from exporters.request import Request
 from exporters.targets import resolve
 from exporters.targets.onnx import OnnxRuntime
 from exporters.targets.target import Missing, TargetFailed

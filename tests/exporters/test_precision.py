@@ -18,10 +18,11 @@ from datac.documents.genotype import Genotype
 from datac.documents.read import read_json
 from exporters.canonical import bound_graph, canonical_graph
 from exporters.check import check
-from exporters.export import Request, compile_build, compile_genotype
+from exporters.export import compile_build, compile_genotype
 from exporters.initialise import initialise
 from exporters.places import judge_places
 from exporters.precision import Plan, deployed, own_model, plan_for, ranges
+from exporters.request import Request
 from exporters.rounding import ARITHMETIC
 from exporters.targets.specialise import specialise_model, write_model
 from exporters.targets.target import BuildOptions

@@ -17,9 +17,10 @@ from datac.datasets.preprocess import prepared_network, preprocess
 from datac.errors import BadInput, PlatformMissing
 from exporters.build_folder import read_manifest
 from exporters.check import check
-from exporters.export import Request, compile_genotype
+from exporters.export import compile_genotype
 from exporters.predict import predict
 from exporters.reference import load_reference
+from exporters.request import Request
 from exporters.targets import resolve
 from exporters.targets.target import BuildOptions, Engine
 

@@ -7,7 +7,8 @@ import pytest
 from datac.documents.profile import Profile
 from datac.errors import BadInput
 from exporters.check import check
-from exporters.export import Request, compile_build
+from exporters.export import compile_build
+from exporters.request import Request
 from exporters.targets.onnx import CpuRunner
 
 ONNX_SIDE_CAR = "engines/onnx-f32/engine.json"

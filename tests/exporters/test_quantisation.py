@@ -17,10 +17,11 @@ from datac.documents.read import read_json
 from datac.errors import BadInput
 from exporters.build_folder import read_manifest
 from exporters.check import check
-from exporters.export import Request, compile_build, compile_genotype
+from exporters.export import compile_build, compile_genotype
 from exporters.kept import kept_convolutions
 from exporters.precision import Plan, own_model
 from exporters.quantisation import Calibration
+from exporters.request import Request
 from exporters.subject import open_subject
 from exporters.targets import openvino_trial
 from exporters.targets.specialise import specialise_model, write_model

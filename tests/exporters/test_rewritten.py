@@ -10,7 +10,8 @@ from compiler.passes.merge_sums import MergeSums
 from datac.errors import BadInput
 from exporters.check import check
 from exporters.default_plan import DEFAULTS, chosen
-from exporters.export import Request, compile_build
+from exporters.export import compile_build
+from exporters.request import Request
 
 ALL = tuple(name for name in REWRITES if name != "merge_sums")
 

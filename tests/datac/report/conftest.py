@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from compiler.candidates import SEARCH_SPACE
+from datac.documents.environment import Environment
 from datac.documents.genotype import Cell, Genotype, Node, Path, Provenance
 from datac.documents.network import Classes, Network
 from datac.documents.report import (
-    Environment,
     Latency,
     Masks,
     Metric,

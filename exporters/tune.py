@@ -1,0 +1,211 @@
+"""`--tune`: how an engine's own model is best made for this machine, decided by measuring.
+
+First everything is tried alone, beside the plain engine, in one interleaved run. What is not slower
+is then added one after the other, the most promising first, each time beside the engine without it;
+it stays only if the 95 % interval of the ratio lies below 1. So two that are good alone and bad
+together are found out, and nothing is kept for what noise has shown.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from compiler.lower import INPUT
+from compiler.passes import REWRITES
+from compiler.rewrite import apply
+from datac.documents.engine_plan import Decision, EnginePlan
+from exporters.control import FEWEST_ROUNDS, interval, speedups
+from exporters.default_plan import is_one_size, is_open
+from exporters.engines import Source
+from exporters.environment import environment
+from exporters.measure import measure
+from exporters.targets.target import BuildOptions, Runner, Target, TargetFailed
+
+TRIED: tuple[tuple[str, ...], ...] = (
+    ("drop_padding_taps",),
+    ("pad_channels",),
+    ("share_relu", "relu_above_concat"),
+    ("share_relu", "relu_above_concat", "split_pointwise"),
+    ("share_relu", "merge_pointwise"),
+    ("share_relu", "merge_depthwise"),
+    ("merge_sums",),
+    ("merge_sums", "merge_sums_with_skips"),
+    ("balance_sums",),
+    ("remove_zero_paths",),
+    ("remove_dead_channels",),
+)
+"""What is tried together: the last of each, and those that open the way for it."""
+
+OPSETS = (21,)
+"""Besides datac's own 18: newer ones let a runtime choose other kernels, for better or worse."""
+
+ROUNDS = 21
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How an engine is made, besides its target and precision."""
+
+    rewrites: frozenset[str] = frozenset()
+    opset: int | None = None
+    threads: int | None = None
+
+    @property
+    def ordered(self) -> tuple[str, ...]:
+        """The rewrites in the order in which they run."""
+        return tuple(name for name in REWRITES if name in self.rewrites)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One thing to try: what it is called, and what becomes of a choice with it."""
+
+    title: str
+    change: Callable[[Choice], Choice]
+
+
+def tune(source: Source, target: Target, options: BuildOptions, seconds: float) -> EnginePlan:
+    """Decide for one engine. `seconds`: about as long as it may take."""
+    return _Tuning(source, target, options, seconds).run()
+
+
+class _Tuning:
+    def __init__(
+        self, source: Source, target: Target, options: BuildOptions, seconds: float
+    ) -> None:
+        self._source, self._target, self._options = source, target, options
+        self._seconds = seconds
+        shape = options.input_shape
+        self._input = next(x for x in source.inputs if x.shape == shape)
+        self._decisions: list[Decision] = []
+
+    def run(self) -> EnginePlan:
+        current = Choice(threads=self._options.threads)
+        promising = self._alone(current)
+        share = self._seconds / 2 / max(1, len(promising))
+        for option in promising:
+            current = self._decide(current, option, share)
+        return EnginePlan(
+            target=self._target.name,
+            precision=self._options.precision,
+            rewrites=current.ordered,
+            opset=current.opset,
+            threads=None if current.threads == self._options.threads else current.threads,
+            decisions=tuple(self._decisions),
+            genotype_hash=self._source.genotype.hash,
+            environment=environment(),
+        )
+
+    def _alone(self, plain: Choice) -> list[Option]:
+        """What is not slower by itself, the most promising first; the others are decided here."""
+        options = {option.title: option for option in self._options_to_try(plain)}
+        with ExitStack() as stack:
+            runners = {"": self._load(stack, plain)}
+            for title, option in list(options.items()):
+                self._say(f"engine with {title}")
+                try:
+                    runners[title] = self._load(stack, option.change(plain))
+                except TargetFailed as error:
+                    del options[title]
+                    self._decisions.append(Decision(option=title, kept=False, reason=str(error)))
+            ratios = self._ratios(runners, self._seconds / 2)
+        slower = [title for title in options if ratios[title][1] >= 1]
+        self._decisions += [self._decision(title, ratios[title], kept=False) for title in slower]
+        left = [title for title in options if title not in slower]
+        return [options[title] for title in sorted(left, key=lambda title: ratios[title][1])]
+
+    def _decide(self, current: Choice, option: Option, seconds: float) -> Choice:
+        changed = option.change(current)
+        if changed == current:
+            return current  # what it consists of is there already
+        self._say(f"with and without {option.title}")
+        try:
+            with ExitStack() as stack:
+                runners = {"": self._load(stack, current), option.title: self._load(stack, changed)}
+                ratio = self._ratios(runners, seconds)[option.title]
+        except TargetFailed as error:
+            self._decisions.append(Decision(option=option.title, kept=False, reason=str(error)))
+            return current
+        kept = ratio[2] < 1
+        self._decisions.append(self._decision(option.title, ratio, kept=kept))
+        return changed if kept else current
+
+    def _options_to_try(self, plain: Choice) -> list[Option]:
+        found = []
+        for names in TRIED:
+            title = " + ".join(names)
+            if is_one_size(names[0]) and is_open(self._options):
+                reason = "it holds for one size alone"
+            elif not self._fires(names):
+                reason = "there is nothing to rewrite"
+            else:
+                found.append(Option(title, _adding(names)))
+                continue
+            self._decisions.append(Decision(option=title, kept=False, reason=reason))
+        if self._options.precision != "bf16":
+            found += [Option(f"opset {opset}", _with_opset(opset)) for opset in OPSETS]
+        if plain.threads is None and self._options.device == "cpu":
+            counts = [count for count in (1, 2, 4, 8) if count < (os.cpu_count() or 1)]
+            found += [Option(f"{count} threads", _with_threads(count)) for count in counts]
+        return found
+
+    def _fires(self, names: Sequence[str]) -> bool:
+        """Whether the last of them does anything behind the others."""
+        before, _ = apply(self._source.graph, [REWRITES[name] for name in names[:-1]])
+        return bool(apply(before, [REWRITES[names[-1]]])[1])
+
+    def _load(self, stack: ExitStack, choice: Choice) -> Runner:
+        options = replace(
+            self._options, rewrites=choice.ordered, opset=choice.opset, threads=choice.threads
+        )
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="datac-tune-")))
+        with self._source.model(self._target, self._source.plan(self._target, options)) as model:
+            engine = self._target.build(model, options, folder)
+        return stack.enter_context(self._target.load(folder, engine, options))
+
+    def _ratios(
+        self, runners: Mapping[str, Runner], seconds: float
+    ) -> dict[str, tuple[float, float, float]]:
+        """Title → (low, median, high) of its time over that of the first."""
+        found = measure(
+            runners,
+            {INPUT: self._input},
+            budget_seconds=seconds,
+            rounds=ROUNDS,
+            progress=self._options.progress,
+            fewest_rounds=FEWEST_ROUNDS,
+        )
+        first = next(iter(runners))
+        return {
+            title: interval(speedups(found[first], latency))
+            for title, latency in found.items()
+            if title != first
+        }
+
+    @staticmethod
+    def _decision(title: str, ratio: tuple[float, float, float], *, kept: bool) -> Decision:
+        low, middle, high = ratio
+        return Decision(option=title, ratio=middle, low=low, high=high, kept=kept)
+
+    def _say(self, what: str) -> None:
+        if self._options.progress is not None:
+            self._options.progress(f"tune {self._target.name}: {what}", 0.0)
+
+
+def _adding(names: Sequence[str]) -> Callable[[Choice], Choice]:
+    return lambda choice: replace(choice, rewrites=choice.rewrites | {*names})
+
+
+def _with_opset(opset: int) -> Callable[[Choice], Choice]:
+    return lambda choice: replace(choice, opset=opset)
+
+
+def _with_threads(count: int) -> Callable[[Choice], Choice]:
+    return lambda choice: replace(choice, threads=count)
