@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 @network_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--operations", is_flag=True, help="List the operations that a genotype may name.")
+@click.option(
+    "--cost",
+    type=click.Choice(["cell", "node", "path"]),
+    help="Also what each costs: parameters, multiply-adds, bytes moved; and the peak memory.",
+)
 @click.option("--graph", "with_graph", is_flag=True, help="Also print the network, a node a line.")
 def show(
     genotype: str | None,
@@ -27,6 +32,7 @@ def show(
     as_json: bool,
     operations: bool,
     with_graph: bool,
+    cost: str | None,
 ) -> None:
     """Show cells, sizes, parameters and multiply-adds of a genotype.
 
@@ -42,5 +48,5 @@ def show(
     elif genotype is None:
         raise BadInput("nothing to show; name a GENOTYPE, such as data-m7, or give --operations")
     else:
-        content = as_content(genotype, network_options, with_graph=with_graph)
+        content = as_content(genotype, network_options, with_graph=with_graph, cost=cost)
         print_content(genotype, content, as_json=as_json)

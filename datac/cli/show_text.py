@@ -3,16 +3,25 @@
 import inspect
 import json
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from datac.cli.options import NetworkOptions, network_from
 
+if TYPE_CHECKING:
+    from compiler.graph import Graph
+
 WIDTH = 100
 
 
-def as_content(spec: str, options: NetworkOptions, *, with_graph: bool = False) -> dict[str, Any]:
+DEPTHS = {"cell": 1, "node": 2, "path": 4}
+"""Level of `--cost` → segments of a place's name."""
+
+
+def as_content(
+    spec: str, options: NetworkOptions, *, with_graph: bool = False, cost: str | None = None
+) -> dict[str, Any]:
     """Everything about the genotype that `spec` names, in the keys of `--json`.
 
     `parameters` and `multiply_adds` count as published counts do: cells that no other reads, which
@@ -26,23 +35,46 @@ def as_content(spec: str, options: NetworkOptions, *, with_graph: bool = False) 
     genotype = read_genotype(spec)
     network = network_from(options, genotype)
     graph = lower(genotype, network, keep_unread=True)
-    cost, size = graph.cost(), len(graph)
+    whole, size = graph.cost(), len(graph)
     graph.remove_dead()
-    built = graph.cost() if len(graph) < size else cost
+    built = graph.cost() if len(graph) < size else whole
     content: dict[str, Any] = {
         "hash": genotype.hash,
-        "parameters": cost.parameters,
-        "multiply_adds": cost.multiply_adds,
+        "parameters": whole.parameters,
+        "multiply_adds": whole.multiply_adds,
         "warnings": [
             *genotype_warnings(genotype),
-            *_unread(cost.parameters - built.parameters),
+            *_unread(whole.parameters - built.parameters),
         ],
         "genotype": genotype.model_dump(mode="json", exclude_none=True),
         "network": network.model_dump(mode="json", exclude_none=True),
     }
+    if cost is not None:
+        content["cost"] = _cost(graph, DEPTHS[cost])
     if with_graph:
         content["graph"] = print_graph(graph)
     return content
+
+
+def _cost(graph: "Graph", depth: int) -> dict[str, Any]:
+    """Of one input through the network as it is built, node by node, nothing fused."""
+    from compiler.cost import by_part, graph_cost
+
+    cost = graph_cost(graph)
+    return {
+        "parts": {
+            part: {
+                "parameters": sum(node.parameters for node in nodes),
+                "multiply_adds": sum(node.multiply_adds for node in nodes),
+                "moved_bytes": sum(node.moved_bytes for node in nodes),
+            }
+            for part, nodes in by_part(cost.nodes, depth).items()
+        },
+        "moved_bytes": cost.moved_bytes,
+        "weight_bytes": cost.weight_bytes,
+        "peak_bytes": cost.peak_bytes,
+        "peak_at": cost.peak_at,
+    }
 
 
 def _unread(parameters: int) -> list[str]:
@@ -70,11 +102,23 @@ def print_content(spec: str, content: dict[str, Any], *, as_json: bool) -> None:
     click.echo(f"\n{click.style('network', bold=True)}  {_network(content['network'])}")
     click.echo(f"parameters     {content['parameters']:>15,}")
     click.echo(f"multiply-adds  {content['multiply_adds']:>15,}")
+    if "cost" in content:
+        _print_cost(content["cost"])
     for warning in content["warnings"]:
         wrapped = click.wrap_text(warning, WIDTH - len("warning: "))
         click.echo(f"{click.style('warning', fg='yellow')}: {wrapped}")
     if "graph" in content:
         click.echo(f"\n{content['graph']}", nl=False)
+
+
+def _print_cost(cost: dict[str, Any]) -> None:
+    width = max(map(len, cost["parts"]))
+    click.echo(f"\n{'':{width}}  {'parameters':>14} {'multiply-adds':>16} {'bytes moved':>14}")
+    for part, numbers in cost["parts"].items():
+        parameters, products, moved = numbers.values()
+        click.echo(f"{part:{width}}  {parameters:>14,} {products:>16,} {moved:>14,}")
+    click.echo(f"bytes moved    {cost['moved_bytes']:>15,}, with nothing fused")
+    click.echo(f"peak memory    {cost['peak_bytes']:>15,} bytes of values, at {cost['peak_at']}")
 
 
 def _name(spec: str) -> str:

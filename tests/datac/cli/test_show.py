@@ -186,3 +186,13 @@ def test_it_imports_nothing_that_takes_long() -> None:
     imported = done.stdout.splitlines()[-1]
     for heavy in ("torch", "numpy", "onnx", "rich", "safetensors", "PIL"):
         assert f"'{heavy}'" not in imported
+
+
+def test_the_cost_of_the_parts_adds_up_to_the_whole() -> None:
+    for level in ("cell", "node", "path"):
+        found = content("data-m7", "--cost", level)
+        parts = found["cost"]["parts"].values()
+        assert sum(part["parameters"] for part in parts) == found["parameters"]
+        assert sum(part["multiply_adds"] for part in parts) == found["multiply_adds"]
+        assert sum(part["moved_bytes"] for part in parts) == found["cost"]["moved_bytes"]
+    assert "peak memory" in text("data-m7", "--cost", "node")
