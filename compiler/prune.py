@@ -18,7 +18,7 @@ TENSOR = re.compile(r"cell(\d+)\.node(\d+)\.path(\d+)\.(.*)")
 
 
 @dataclass(frozen=True, order=True)
-class PathPlace:
+class PathName:
     """One path of a kind of cell, as `normal/node2/path0`."""
 
     kind: CellKind
@@ -29,19 +29,19 @@ class PathPlace:
         return f"{self.kind}/node{self.node}/path{self.path}"
 
 
-def parse_place(word: str) -> PathPlace:
+def parse_place(word: str) -> PathName:
     """`normal/node2/path0`, the operation behind it or not; BadInput for anything else."""
     match = WORD.fullmatch(word)
     if match is None:
         raise BadInput(f"{word!r} is no path of a cell; write it as normal/node2/path0")
     kind: CellKind = "normal" if match[1] == "normal" else "reduction"
-    return PathPlace(kind, int(match[2]), int(match[3]))
+    return PathName(kind, int(match[2]), int(match[3]))
 
 
-def removable(genotype: Genotype) -> list[PathPlace]:
+def removable(genotype: Genotype) -> list[PathName]:
     """The paths of used nodes that are not alone in their node, in the genotype's order."""
     return [
-        PathPlace(kind, number, index)
+        PathName(kind, number, index)
         for kind in CELL_KINDS
         for number, node in genotype.cells[kind].numbered()
         if number in genotype.cells[kind].used() and len(node.paths) > 1
@@ -49,7 +49,7 @@ def removable(genotype: Genotype) -> list[PathPlace]:
     ]
 
 
-def without(genotype: Genotype, places: Collection[PathPlace]) -> Genotype:
+def without(genotype: Genotype, places: Collection[PathName]) -> Genotype:
     """The smaller genotype, which no search has found, so without a provenance.
 
     BadInput for a path that is not there, or is all that a node has.
@@ -70,13 +70,13 @@ def without(genotype: Genotype, places: Collection[PathPlace]) -> Genotype:
     return Genotype.model_validate({**dict(genotype), "cells": cells, "provenance": None})
 
 
-def _smaller(kind: CellKind, cell: Cell, places: Collection[PathPlace]) -> Cell:
+def _smaller(kind: CellKind, cell: Cell, places: Collection[PathName]) -> Cell:
     nodes = tuple(
         Node(
             paths=tuple(
                 path
                 for index, path in enumerate(node.paths)
-                if PathPlace(kind, number, index) not in places
+                if PathName(kind, number, index) not in places
             )
         )
         for number, node in cell.numbered()
@@ -85,7 +85,7 @@ def _smaller(kind: CellKind, cell: Cell, places: Collection[PathPlace]) -> Cell:
 
 
 def inherited(
-    genotype: Genotype, network: Network, places: Collection[PathPlace], weights: Weights
+    genotype: Genotype, network: Network, places: Collection[PathName], weights: Weights
 ) -> Weights:
     """The tensors of the smaller network, under the names that they have there.
 
@@ -100,14 +100,12 @@ def inherited(
 
 
 def _kept(
-    genotype: Genotype, places: Collection[PathPlace]
+    genotype: Genotype, places: Collection[PathName]
 ) -> Mapping[tuple[CellKind, int], list[int]]:
     """(kind, node) → the numbers that its remaining paths had."""
     return {
         (kind, number): [
-            index
-            for index in range(len(node.paths))
-            if PathPlace(kind, number, index) not in places
+            index for index in range(len(node.paths)) if PathName(kind, number, index) not in places
         ]
         for kind, cell in genotype.cells.items()
         for number, node in enumerate(cell.nodes, start=FIRST_NODE)

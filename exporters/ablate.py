@@ -12,7 +12,7 @@ import numpy as np
 
 from compiler.graph import Graph
 from compiler.lower import INPUT, OUTPUT
-from compiler.prune import PathPlace, inherited, removable, without
+from compiler.prune import PathName, inherited, removable, without
 from compiler.weights import read_weights_file
 from datac.documents.ablation import AblatedPath, Ablation
 from datac.documents.build_folder import WEIGHTS
@@ -125,14 +125,14 @@ def _chosen(engines: list[Built], name: str | None) -> Built:
     return running[0]
 
 
-def _graph_without(build: Path, subject: Subject, place: PathPlace) -> Graph:
+def _graph_without(build: Path, subject: Subject, place: PathName) -> Graph:
     weights = read_weights_file(build / WEIGHTS)
     kept = inherited(subject.genotype, subject.network, [place], weights)
     return bound_graph(without(subject.genotype, [place]), subject.network, kept, WEIGHTS)
 
 
 def _load(
-    stack: ExitStack, graph: Graph, subject: Subject, built: Built, place: PathPlace
+    stack: ExitStack, graph: Graph, subject: Subject, built: Built, place: PathName
 ) -> Runner:
     """The engine of a smaller network, made by the plan of the whole one's."""
     assert built.options is not None
@@ -159,7 +159,7 @@ def _load(
 def _row(
     subject: Subject,
     runners: dict[str, Runner],
-    place: PathPlace,
+    place: PathName,
     latencies: dict[str, Latency],
     metrics: dict[str, Metric],
 ) -> dict[str, object]:

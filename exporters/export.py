@@ -39,6 +39,7 @@ from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
 from exporters.check import judge
 from exporters.engines import Built, Source, build_engine, open_engine
 from exporters.kept import kept_convolutions
+from exporters.predicted import predicted_ms
 from exporters.quantisation import Calibration
 from exporters.reference import ODD_CASE, OF_SIZE, SEEDED, load_reference
 from exporters.request import Request
@@ -147,7 +148,11 @@ def _finish(
     for name, precision in request.engines(network, {place.name for place in keep}):
         request.say(f"build {name} {precision}", 0.3)
         options = request.tuned(name, source, request.options(network, precision))
-        engines.append(build_engine(name, source, options))
+        built = build_engine(name, source, options)
+        if request.table is not None:
+            predicted = predicted_ms(request.table, genotype, network, name, precision)
+            built = built.with_result(predicted_ms=predicted)
+        engines.append(built)
     write_manifest(folder, genotype, network, weights)
     manifest = read_manifest(folder)
     asked = {engine.folder for engine in engines}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from compiler.embed import PREPROCESS
 from datac.documents.engine_plan import EnginePlan
+from datac.documents.latency_table import LatencyTable
 from datac.documents.network import Network
 from datac.documents.precision import Precision
 from datac.documents.profile import Profile, Shape
@@ -37,6 +38,7 @@ class Request:
 
     dynamic: engines of open sizes. profile: of these, the sizes they are declared for.
     calibration: what int8 is calibrated on. rewrites: None leaves them to each target.
+    table: of this machine; the report holds what it predicts against what is measured.
     plans: of single engines, replayed. tune_seconds: for each of the others, to find its plan.
     max_drop: of the metric, below float32.
     finish: called with the folder once `report.json` stands in it, before the folder takes its
@@ -58,6 +60,7 @@ class Request:
     rewrites: tuple[str, ...] | None = None
     plans: tuple[EnginePlan, ...] = ()
     tune_seconds: float = 0.0
+    table: LatencyTable | None = None
     max_drop: float = MAX_DROP
     command: str = ""
     progress: Progress | None = None

@@ -35,6 +35,7 @@ COMMANDS = {
     "profile": "datac.cli.profile:profile",
     "ablate": "datac.cli.ablate:ablate",
     "prune": "datac.cli.prune:prune",
+    "table": "datac.cli.table:table",
     "report": "datac.cli.report:report",
     "inspect": "datac.cli.inspect:inspect",
     "show": "datac.cli.show:show",

@@ -122,6 +122,12 @@ def profile_of(text: str | None) -> Profile | None:
     help="With --tune: for each engine.",
 )
 @click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A latency table of this machine; the report says what it predicts beside what is timed.",
+)
+@click.option(
     "--plan",
     "plans",
     multiple=True,
@@ -170,10 +176,13 @@ def compile_(source: str, height_width: str | None, *, emit_only: bool, **values
 
     if height_width == "fixed" and values["profile"] is not None:
         raise BadInput("--profile is for engines of open sizes; leave out --height-width fixed")
+    from datac.cli.usable_table import usable_table
     from datac.documents.engine_plan import EnginePlan
     from datac.documents.read import read_json
     from exporters.default_plan import chosen
 
+    if values["table"] is not None:
+        values["table"] = usable_table(values["table"], foreign=False)
     values["plans"] = tuple(read_json(path, EnginePlan) for path in values["plans"])
     if not values.pop("tune"):
         values["tune_seconds"] = 0.0

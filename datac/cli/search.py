@@ -8,7 +8,6 @@ datac search --data cifar10:./cifar-10-batches-py -M 7 --recipe paper --device c
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -155,7 +154,12 @@ Task = Literal["segmentation", "classification"]
     "--table",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Latency table for --max-latency-ms.",
+    help="Latency table for --max-latency-ms, as datac table makes it.",
+)
+@click.option(
+    "--foreign-table",
+    is_flag=True,
+    help="It may be of another machine or runtime version, which the network is for.",
 )
 @network_options
 @run_options
@@ -211,6 +215,7 @@ class _Asked:
     max_macs: int | None
     max_latency_ms: float | None
     table: Path | None
+    foreign_table: bool
     network_options: NetworkOptions
     run_options: RunOptions
 
@@ -284,17 +289,17 @@ class _Asked:
         )
 
     def _limits(self) -> Limits:
-        """The bounds; a latency table that has expired begins no search, but may end one."""
+        """The bounds; a table of another machine or time begins no search, but may end one."""
+        from datac.cli.usable_table import usable_table
         from datac.documents.latency_table import LatencyTable
         from datac.documents.read import read_json
         from searcher.bounds import Limits
 
-        table = None if self.table is None else read_json(self.table, LatencyTable)
-        expired = table is not None and table.is_expired(datetime.now(UTC))
-        if table is not None and expired and not self.run_options.resume:
-            raise BadInput(
-                f"{self.table}: expired on {table.expires:%Y-%m-%d}; measure the machine again"
-            )
+        table = None
+        if self.table is not None and self.run_options.resume:
+            table = read_json(self.table, LatencyTable)
+        elif self.table is not None:
+            table = usable_table(self.table, foreign=self.foreign_table)
         return Limits(self.max_params, self.max_macs, self.max_latency_ms, table)
 
     def _given(self) -> dict[str, Option]:

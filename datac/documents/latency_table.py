@@ -94,6 +94,10 @@ class LatencyRemainder(Document):
     network: Network
     n: int = Field(ge=1, description="measured networks that it was fitted to")
     remainder_ms: float
+    held_out: int = Field(default=0, ge=0, description="other networks that were measured")
+    mean_error: float | None = Field(
+        default=None, ge=0, description="of their latency, as predicted: mean |error| / measured"
+    )
 
     def is_of(self, network: Network) -> bool:
         """Whether the network is the same; names of classes and preprocessing take no time."""
@@ -112,6 +116,7 @@ class LatencyTable(Document):
     expires: AwareDatetime
     entries: tuple[LatencyEntry, ...]
     remainders: tuple[LatencyRemainder, ...] = ()
+    command: str = Field(default="", description="what measures it again")
 
     @property
     def digest(self) -> str:

@@ -187,6 +187,9 @@ class TargetResult(Document):
     )
     metric: Metric | None = None
     latency_ms: Latency | None = None
+    predicted_ms: float | None = Field(
+        default=None, description="by the latency table that the compile was given"
+    )
     latency_at: tuple[SizedLatency, ...] = Field(
         default=(), description="at the other sizes of its profile, each over its own rounds"
     )

@@ -96,5 +96,6 @@ def _made(target: TargetResult) -> str:
         None if target.build_seconds is None else f"built in {target.build_seconds:.1f} s",
         wording.rewrites(target),
         wording.tuning(target),
+        wording.predicted(target),
     ]
     return ", ".join(fact for fact in known if fact)

@@ -85,4 +85,9 @@ def _remarks(target: TargetResult) -> list[Text]:
 
 
 def _said(target: TargetResult) -> tuple[str | None, ...]:
-    return wording.comparison(target), wording.at_sizes(target), wording.tuning(target)
+    return (
+        wording.comparison(target),
+        wording.at_sizes(target),
+        wording.tuning(target),
+        wording.predicted(target),
+    )

@@ -108,6 +108,17 @@ def tuning(target: TargetResult) -> str | None:
     return f"tuned: {_join(kept)} kept of {tried} tried, each with its share of the time before"
 
 
+def predicted(target: TargetResult) -> str | None:
+    """What a latency table said, beside what came out; None where none was given."""
+    if target.predicted_ms is None:
+        return None
+    said = f"the latency table predicts {milliseconds(target.predicted_ms)} ms"
+    if target.latency_ms is None:
+        return said
+    off = target.predicted_ms / target.latency_ms.median - 1
+    return f"{said}, measured {milliseconds(target.latency_ms.median)} ({off:+.1%})"
+
+
 def at_sizes(target: TargetResult) -> str | None:
     """The latencies at the sizes of its profile; None where it has none."""
     if not target.latency_at:

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 from compiler.interpreter import Interpreter
 from compiler.lower import INPUT, lower
 from compiler.proof import randomise
-from compiler.prune import PathPlace, inherited, parse_place, removable, without
+from compiler.prune import PathName, inherited, parse_place, removable, without
 from datac.cli import run
 from datac.datasets.shapes import classification
 from datac.documents.ablation import Ablation
@@ -62,8 +62,8 @@ def without_its_sum(graph, genotype, place, network):
 
 
 def test_places_are_read_and_refused():
-    assert parse_place("normal/node2/path0") == PathPlace("normal", 2, 0)
-    assert parse_place("reduction/node12/path3/sep_conv_3x3") == PathPlace("reduction", 12, 3)
+    assert parse_place("normal/node2/path0") == PathName("normal", 2, 0)
+    assert parse_place("reduction/node12/path3/sep_conv_3x3") == PathName("reduction", 12, 3)
     for word in ("cell0/node2/path0", "normal/node2", "normal/node2/path-1", ""):
         with pytest.raises(BadInput, match="write it as normal/node2/path0"):
             parse_place(word)
@@ -71,11 +71,11 @@ def test_places_are_read_and_refused():
 
 def test_a_path_that_is_not_there_or_the_last_of_its_node_stays(genotype):
     with pytest.raises(BadInput, match="has no such path"):
-        without(genotype, [PathPlace("normal", 2, 99)])
+        without(genotype, [PathName("normal", 2, 99)])
     node = next(number for number, n in genotype.cells["normal"].numbered() if n.paths)
     count = len(genotype.cells["normal"].nodes[node - 2].paths)
     with pytest.raises(BadInput, match=f"nothing would be left for normal/node{node}"):
-        without(genotype, [PathPlace("normal", node, index) for index in range(count)])
+        without(genotype, [PathName("normal", node, index) for index in range(count)])
 
 
 def test_every_path_is_priced(genotype, networks, tmp_path):

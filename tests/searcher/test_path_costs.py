@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from compiler.candidates import SEARCH_SPACE
 from compiler.lower import lower
+from compiler.path_places import path_places
 from datac.documents.genotype import Cell, Genotype, Node
 from datac.documents.latency_table import LatencyEntry, LatencyRemainder, LatencyTable, Machine
 from datac.documents.network import Network
 from datac.documents.search_space import SearchSpace
 from datac.errors import BadInput
 from searcher.bounds import Limits, amount
-from searcher.path_costs import counted_costs, path_places, timed_costs
+from searcher.path_costs import counted_costs, timed_costs
 
 SPACE = SearchSpace(candidates=SEARCH_SPACE)
 SMALL = SearchSpace(candidates=("none", "skip_connect", "sep_conv_5x5", "dil_conv_3x3"), nodes=2)

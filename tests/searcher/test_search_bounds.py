@@ -5,6 +5,7 @@ import os
 import signal
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 
 from compiler.candidates import SEARCH_SPACE
 from compiler.lower import lower
+from compiler.path_places import path_places
 from datac.cli import run
 from datac.datasets import open_dataset
 from datac.datasets.dataset import Sample
@@ -26,10 +28,11 @@ from datac.documents.search_result import SearchResult
 from datac.documents.search_space import SearchSpace
 from datac.errors import BadInput
 from datac.exit_codes import ExitCode
+from exporters.environment import environment
 from searcher.bounds import Limits
 from searcher.method_options import MethodOptions
 from searcher.monitor import Monitor
-from searcher.path_costs import counted_costs, path_places
+from searcher.path_costs import counted_costs
 from searcher.recipes import SearchRecipe, Sizes
 from searcher.search import SearchOptions, search
 
@@ -190,8 +193,8 @@ def write_table(path: Path, network: Network, **changes: Any) -> LatencyTable:
         )
         entries[entry.key] = entry
     content: dict[str, Any] = {
-        "machine": Machine(device="a processor", platform="linux"),
-        "runtimes": {"onnx": {"name": "onnxruntime", "version": "1.20.0"}},
+        "machine": Machine(device=environment().processor, platform="linux"),
+        "runtimes": {"onnx": {"name": "onnxruntime", "version": version("onnxruntime")}},
         "measured": datetime(2026, 1, 1, tzinfo=UTC),
         "expires": datetime(2100, 1, 1, tzinfo=UTC),
         "entries": tuple(entries.values()),
@@ -252,7 +255,18 @@ def test_the_command_holds_a_latency_of_a_table(
         (["--max-latency-ms", "5"], "--max-latency-ms needs --table FILE"),
         (["--table", "TABLE"], "--table does nothing without --max-latency-ms"),
         (["--max-latency-ms", "5", "--table", "nowhere.json"], "there is no such file"),
-        (["--max-latency-ms", "5", "--table", "OLD"], "expired on 2026-02-01"),
+        (
+            ["--max-latency-ms", "5", "--table", "OLD"],
+            "expired on 2026-02-01; renew it",
+        ),
+        (
+            ["--max-latency-ms", "5", "--table", "ELSE"],
+            "it is of another machine (a p",
+        ),
+        (
+            ["--max-latency-ms", "5", "--table", "NEWER"],
+            "its onnx is onnxruntime 99.0",
+        ),
         (["--max-latency-ms", "5", "--table", "EMPTY"], "--table has no entry for max_pool_3x3"),
         (["--max-latency-ms", "5", "--table", "TABLE", "--cells", "4"], "has no remainder for"),
     ],
@@ -266,7 +280,11 @@ def test_a_refused_bound_writes_nothing(
     write_table(tables / "TABLE", network)
     write_table(tables / "OLD", network, expires=datetime(2026, 2, 1, tzinfo=UTC))
     write_table(tables / "EMPTY", network, entries=())
-    given = [str(tables / a) if a in ("TABLE", "OLD", "EMPTY") else a for a in arguments]
+    write_table(tables / "ELSE", network, machine=Machine(device="a processor", platform="linux"))
+    newer = {"onnx": {"name": "onnxruntime", "version": "99.0"}}
+    write_table(tables / "NEWER", network, runtimes=newer)
+    there = {path.name for path in tables.iterdir()}
+    given = [str(tables / a) if a in there else a for a in arguments]
     assert run(["search", *SMALL, *SHORT, *given]) == ExitCode.BAD_INPUT
     said = capsys.readouterr().err
     assert word in said

@@ -1,0 +1,110 @@
+"""`datac table`: what every candidate costs on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from datac.cli.options import POSITIVE, network_options, threads_option
+from datac.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from datac.cli.options import NetworkOptions
+
+
+@click.command()
+@click.option("--target", required=True, metavar="TARGET", help="onnx, openvino, trt or trt-rtx.")
+@network_options
+@click.option("--data", metavar="DATASET", help="Whose classes and task the network has.")
+@click.option("--nodes", type=POSITIVE, default=4, show_default=True, help="Nodes of a cell.")
+@click.option("--candidates", metavar="NAMES", help="What a path may be.  [default: the search's]")
+@click.option(
+    "--fitted",
+    type=click.IntRange(min=8),
+    default=24,
+    show_default=True,
+    help="Random genotypes that the sums are fitted to.",
+)
+@click.option(
+    "--held-out",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Others that the prediction is tried on.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    help="For the candidates of a place; whole networks take six times as long together.",
+)
+@click.option(
+    "--days", type=POSITIVE, default=90, show_default=True, help="Until the table expires."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, help="Of the genotypes."
+)
+@threads_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("table.json"),
+    show_default=True,
+    help="File to write.",
+)
+def table(
+    target: str,
+    network_options: NetworkOptions,
+    data: str | None,
+    nodes: int,
+    candidates: str | None,
+    out: Path,
+    **settings: int | float | None,
+) -> ExitCode:
+    """Measure a latency table of this machine, for datac search --max-latency-ms.
+
+    \b
+    datac table --target onnx --network segmentation --channels 16 --cells 8 --input 3x180x240
+    datac search --data ./CamVid --table table.json --max-latency-ms 5
+    """  # noqa: D301 - \b is click's mark for lines that it must not join
+    from compiler.candidates import SEARCH_SPACE
+    from compiler.lower import check_operations
+    from datac.cli.compile_steps import command_line
+    from datac.cli.options import network_from
+    from datac.cli.progress import progress_line
+    from datac.cli.terminal import output
+    from datac.datasets import open_dataset
+    from datac.documents.genotype import Cell, Genotype, Node
+    from datac.documents.search_space import SearchSpace
+    from datac.output_folder import check_writable_file, write_beside
+    from exporters.latency_table import Course, make_table
+
+    check_writable_file(out)
+    names = SEARCH_SPACE if candidates is None else tuple(candidates.split(","))
+    space = SearchSpace(candidates=names, nodes=nodes)
+    every = Cell(nodes=(Node(paths=space.paths(2)),), output=(2,))
+    check_operations(Genotype(cells={"normal": every, "reduction": every}))
+    network = network_from(network_options, None, None if data is None else open_dataset(data))
+    with progress_line() as show:
+        course = Course(
+            target,
+            network,
+            space,
+            progress=show,
+            command=command_line(),
+            **settings,  # type: ignore[arg-type]
+        )
+        found, residual = make_table(course)
+    write_beside(out, found.to_json())
+    (remainder,) = found.remainders
+    output().print(
+        f"{len(found.entries)} entries, remainder {remainder.remainder_ms:.3f} ms; on "
+        f"{remainder.held_out} genotypes that it has not seen the prediction is off by "
+        f"{residual.mean_error:.1%} on average, {residual.largest_error:.1%} at most\nwrote {out}",
+        soft_wrap=True,
+        markup=False,
+    )
+    return ExitCode.PASS

@@ -1,0 +1,45 @@
+"""A latency table that may bound a search: of this machine, its runtime, and not expired."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from datac.documents.latency_table import LatencyTable
+from datac.documents.read import read_json
+from datac.errors import BadInput
+
+
+def usable_table(path: Path, *, foreign: bool) -> LatencyTable:
+    """Read it. BadInput, with the command that renews it, where it says nothing about here and now.
+
+    foreign: it may be of another machine or runtime version, for which the network is meant.
+    """
+    table = read_json(path, LatencyTable)
+    wrong = None
+    if table.is_expired(datetime.now(UTC)):
+        wrong = f"expired on {table.expires:%Y-%m-%d}"
+    elif not foreign:
+        wrong = _of_another_machine(table)
+    if wrong is None:
+        return table
+    renew = table.command or f"datac table --target {next(iter(table.runtimes), 'onnx')}"
+    way_out = "" if table.is_expired(datetime.now(UTC)) else ", or say --foreign-table"
+    raise BadInput(f"{path}: {wrong}; renew it with: {renew}{way_out}")
+
+
+def _of_another_machine(table: LatencyTable) -> str | None:
+    from exporters.environment import environment
+
+    here = environment()
+    machine = table.machine
+    if machine.device != here.processor:
+        return f"it is of another machine ({machine.device}, here is {here.processor})"
+    if machine.cores is not None and machine.cores != here.cores:
+        return f"it is of a machine with {machine.cores} cores, and here are {here.cores}"
+    for target, runtime in table.runtimes.items():
+        version = here.packages.get(runtime.name)
+        if version != runtime.version:
+            return (
+                f"its {target} is {runtime.name} {runtime.version}, and here is "
+                f"{'none' if version is None else version}"
+            )
+    return None

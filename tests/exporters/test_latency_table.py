@@ -1,0 +1,125 @@
+"""`datac table`: contexts, the fit, and a table that a search can read."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler.candidates import CANDIDATES, SEARCH_SPACE
+from compiler.path_places import path_places
+from compiler.verify import verify
+from datac.cli import run
+from datac.documents.latency_table import LatencyTable
+from datac.documents.read import read_json
+from datac.documents.search_space import SearchSpace
+from datac.errors import PlatformMissing
+from exporters.export import compile_genotype
+from exporters.latency_table import (
+    COPIES,
+    MOST_PATHS,
+    Course,
+    context_graph,
+    fit,
+    make_table,
+    random_genotype,
+)
+from exporters.predicted import predicted_ms
+from exporters.request import Request
+from searcher.path_costs import timed_costs
+
+SPACE = SearchSpace(candidates=SEARCH_SPACE, nodes=2)
+
+
+@pytest.mark.parametrize("skeleton", ["classification", "segmentation"])
+def test_every_candidate_stands_in_a_context_of_its_place(networks, skeleton):
+    for place in path_places(getattr(networks, skeleton), SPACE)[0]:
+        graph = context_graph(place, place.operation)
+        verify(graph)
+        alone = context_graph(place, None)
+        verify(alone)
+        added = graph.cost().multiply_adds - alone.cost().multiply_adds
+        assert added == COPIES * place.cost.multiply_adds
+        assert graph["sum"].type == alone["sum"].type
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_the_fit_finds_what_the_times_were_made_of(data):
+    names = ("a", "b", "c")
+    draw = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    remainder = data.draw(st.floats(0.5, 5.0))
+    factors = dict(zip(names, draw.uniform(0.7, 1.3, 3), strict=True))
+    sums = [dict(zip(names, draw.uniform(0.2, 3.0, 3), strict=True)) for _ in range(40)]
+    times = [remainder + sum(factors[k] * v for k, v in each.items()) for each in sums]
+    found, scales = fit(sums, times, names)
+    predicted = [found + sum(scales[k] * v for k, v in each.items()) for each in sums]
+    assert predicted == pytest.approx(times, rel=0.02)
+
+
+def test_an_operation_that_no_network_has_keeps_its_own_time():
+    sums = [{"a": float(i), "never": 0.0} for i in range(1, 10)]
+    remainder, factors = fit(sums, [2.0 + i for i in range(1, 10)], ("a", "never"))
+    assert remainder == pytest.approx(2.0, rel=0.02)
+    assert factors["a"] == pytest.approx(1.0, rel=0.02)
+    assert factors["never"] == pytest.approx(1.0)
+
+
+def test_random_genotypes_have_a_few_different_paths_a_node():
+    draw = np.random.default_rng(0)
+    counts = set()
+    for _ in range(50):
+        for cell in random_genotype(SPACE, draw).cells.values():
+            for _, node in cell.numbered():
+                assert len(set(node.paths)) == len(node.paths)
+                counts.add(len(node.paths))
+    assert counts == set(range(1, MOST_PATHS + 1))
+
+
+def test_a_table_holds_every_place_and_search_and_compile_can_read_it(networks, tmp_path):
+    network = networks.classification
+    course = Course("onnx", network, SPACE, threads=1, fitted=8, held_out=3, seconds=0.05)
+    table, residual = make_table(course)
+    keys = {place.key("onnx", "f32") for place in path_places(network, SPACE)[0]}
+    assert set(table.by_key()) == keys
+    (remainder,) = table.remainders
+    assert (remainder.n, remainder.held_out) == (8, 3)
+    assert remainder.mean_error == residual.mean_error <= residual.largest_error
+    assert len(residual.measured_ms) == len(residual.predicted_ms) == 3
+    assert min(residual.measured_ms) > 0
+    costs = timed_costs(network, SPACE, table)
+    genotype = random_genotype(SPACE, np.random.default_rng(1))
+    assert costs.of(genotype.cells) > costs.rest == remainder.remainder_ms
+    found = predicted_ms(table, genotype, network, "onnx", "f32")
+    assert found == pytest.approx(costs.of(genotype.cells))
+    assert predicted_ms(table, genotype, network, "onnx", "f16") is None
+    assert predicted_ms(table, genotype, networks.segmentation, "onnx", "f32") is None
+    request = Request(("onnx", "openvino"), tmp_path / "build", threads=1, table=table)
+    report = compile_genotype(genotype, network, None, replace(request, bench_seconds=0.1))
+    assert [result.predicted_ms for result in report.targets] == [found, None]
+
+
+def test_a_target_that_does_not_run_here_is_missing(networks):
+    with pytest.raises(PlatformMissing):
+        make_table(Course("trt", networks.classification, SPACE))
+
+
+def test_the_command_writes_a_table_with_the_command_that_renews_it(tmp_path, capsys):
+    out = tmp_path / "table.json"
+    words = ["table", "--target", "openvino", "--channels", "4", "--cells", "3", "--classes", "3"]
+    words += ["--input", "3x8x8", "--nodes", "1", "--candidates", "none,skip_connect,sep_conv_3x3"]
+    words += ["--fitted", "8", "--held-out", "2", "--seconds", "0.1", "--threads", "1"]
+    assert run([*words, "--out", str(out)]) == 0
+    assert "on 2 genotypes that it has not seen" in capsys.readouterr().out
+    table = read_json(out, LatencyTable)
+    assert {entry.operation for entry in table.entries} == {"skip_connect", "sep_conv_3x3"}
+    assert table.runtimes["openvino"].name == "openvino"
+    assert json.loads(out.read_text())["command"].startswith("datac")
+    assert run([*words, "--candidates", "none,warp", "--out", str(out)]) == 2
+    assert "unknown operation" in capsys.readouterr().err
+
+
+def test_every_candidate_can_be_in_a_table():
+    assert {*SEARCH_SPACE[1:]} <= {*CANDIDATES}
