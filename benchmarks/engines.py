@@ -60,9 +60,9 @@ def load_all(
 ) -> Iterator[Entry]:
     """Every file in every runtime, datac's engines, and `torch.compile`."""
     from exporters.targets import resolve
-    from exporters.targets.target import BuildOptions, Engine, TargetFailed
+    from exporters.targets.target import Engine, TargetFailed
 
-    options = BuildOptions(case.shape, threads=case.threads, dynamic_height_width=case.dynamic)
+    options = case.options("f32")
     for runtime, title_of_runtime in RUNTIMES.items():
         target = resolve(runtime)
         for title, path in made.files.items():
@@ -101,15 +101,9 @@ def _ours(runtime: str, precision: Any, case: Case, folder: Path, stack: ExitSta
     from exporters.canonical import bound_graph, canonical_graph
     from exporters.engines import Source
     from exporters.targets import resolve
-    from exporters.targets.target import BuildOptions
 
     target = resolve(runtime)
-    options = BuildOptions(
-        case.shape,
-        precision=precision,
-        threads=case.threads,
-        dynamic_height_width=case.dynamic,
-    )
+    options = case.options(precision)
     begin = time.perf_counter()
     genotype, network = read_build_genotype(case.build, read_manifest(case.build))
     graph = bound_graph(
@@ -147,6 +141,21 @@ class Case:
         """(N, C, H, W)."""
         n, c, h, w = self.input.shape
         return n, c, h, w
+
+    def options(self, precision: Any) -> Any:
+        """How engines are built: open in height and width alone, as the other exporters' files."""
+        from datac.documents.profile import Profile
+        from exporters.targets.target import BuildOptions
+
+        n, c, h, w = self.shape
+        sizes = Profile(min=(n, c, h // 2, w // 2), opt=self.shape, max=(n, c, 2 * h, 2 * w))
+        return BuildOptions(
+            self.shape,
+            precision=precision,
+            threads=self.threads,
+            dynamic_height_width=self.dynamic,
+            profile=sizes if self.dynamic else None,
+        )
 
     def precisions(self, runtime: str) -> list[str]:
         """f32, and bf16 where OpenVINO has instructions for it."""

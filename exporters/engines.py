@@ -282,6 +282,7 @@ def _options_of(engine: Engine, options: BuildOptions, precision: Precision) -> 
         precision=precision,
         device="cuda" if engine.device == "cuda" else "cpu",
         dynamic_height_width=bool(engine.options.get("dynamic")),
+        profile=engine.profile,
     )
 
 

@@ -166,6 +166,7 @@ class Constraint:
                 unbounded=bound.count(unbounded.genotype(), child),
                 expected=expected,
                 multiplier=multiplier,
+                uncertainty=bound.costs.uncertainty,
             )
             for bound, expected, multiplier in zip(
                 self.bounds, self.expected(logits), self.multipliers, strict=True

@@ -29,10 +29,14 @@ from datac.errors import BadInput
 
 @dataclass(frozen=True)
 class PathCosts:
-    """One quantity. paths: of (input, operation), summed over the cells of the kind."""
+    """One quantity. paths: of (input, operation), summed over the cells of the kind.
+
+    uncertainty: the share that has been added to what was measured, for what a sum of paths is off.
+    """
 
     rest: float
     paths: Mapping[CellKind, Mapping[tuple[int, str], float]]
+    uncertainty: float = 0.0
 
     def of(self, cells: Mapping[CellKind, Cell]) -> float:
         """The cost of a child whose cells' outputs hold every node."""
@@ -62,6 +66,9 @@ def counted_costs(network: Network, space: SearchSpace, quantity: CountedQuantit
 def timed_costs(network: Network, space: SearchSpace, table: LatencyTable) -> PathCosts:
     """The milliseconds of every path of a child for one sample, looked up in a latency table.
 
+    What the table says its sums are off by on average is added, so that a bound means what will be
+    measured.
+
     BadInput for the first entry that the table lacks, and where it is for another network, or
     for several targets or dtypes, which say different things.
     """
@@ -76,6 +83,7 @@ def timed_costs(network: Network, space: SearchSpace, table: LatencyTable) -> Pa
         raise BadInput(f"--table is for several targets ({setups}); give a table of one of them")
     ((target, dtype), remainder_ms) = next(iter(remainders.items()))
     entries = table.by_key()
+    margin = 1 + table.mean_error_of(network, (target, dtype))
     amounts = []
     for place in path_places(network, space)[0]:
         key = place.key(target, dtype)
@@ -84,8 +92,8 @@ def timed_costs(network: Network, space: SearchSpace, table: LatencyTable) -> Pa
                 f"--table has no entry for {_named(place)} at {target} {dtype}; measure a table "
                 f"for the child's network ({_described(network)})"
             )
-        amounts.append((place, entries[key].median_ms))
-    return PathCosts(remainder_ms, _summed(amounts, space))
+        amounts.append((place, margin * entries[key].median_ms))
+    return PathCosts(margin * remainder_ms, _summed(amounts, space), margin - 1)
 
 
 def _summed(

@@ -135,6 +135,15 @@ class LatencyTable(Document):
             if entry.is_of(network)
         }
 
+    def mean_error_of(self, network: Network, setup: Setup) -> float:
+        """How far its sums are off on average, as a share; 0 where that was not measured."""
+        errors = [
+            entry.mean_error or 0.0
+            for entry in self.remainders
+            if (entry.target, entry.dtype) == setup and entry.is_of(network)
+        ]
+        return max(errors, default=0.0)
+
     def is_expired(self, now: datetime) -> bool:
         """Whether it must be measured again. `now` has a time zone."""
         return now >= self.expires

@@ -69,6 +69,9 @@ class BoundResult(Document):
     unbounded: float = Field(description="of the genotype that would be derived without bounds")
     expected: float = Field(description="of a draw, at the end of the search")
     multiplier: float = Field(ge=0, description="at the end; what it is in searcher/constraint.py")
+    uncertainty: float = Field(
+        default=0.0, ge=0, description="share in all costs that a latency table's mean error is"
+    )
 
     @property
     def excess(self) -> float:

@@ -16,6 +16,7 @@ def bound_sentence(bound: BoundResult) -> str:
         f"{bound.child:{form}} {unit}: {missed if bound.excess else 'meets the bound'} of "
         f"{bound.bound:{form}}{without if bound.unbounded != bound.child else ''}; "
         f"a draw has {bound.expected:{form}} on average"
+        + (f"; {bound.uncertainty:.1%} of error are added" if bound.uncertainty else "")
     )
 
 

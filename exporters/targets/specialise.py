@@ -1,4 +1,4 @@
-"""The canonical ONNX at one fixed size: what is gated, timed and shipped is this very file.
+"""The canonical ONNX at its sizes: what is gated, timed and shipped is this very file.
 
 A runtime can also fix sizes when it loads a file, at no cost in speed; but then the bytes on
 disk would not be what was checked.
@@ -17,7 +17,7 @@ from exporters.targets.target import BuildOptions
 
 
 def specialise(path: Path, options: BuildOptions) -> onnx.ModelProto:
-    """The model at `options.input_shape` (N, C, H, W), or as it is if that is to stay open."""
+    """The model at `options.input_shape` (N, C, H, W), or open as far as the options say."""
     return specialise_model(read_model(path), options, path.name)
 
 
@@ -25,10 +25,12 @@ def specialise_model(model: onnx.ModelProto, options: BuildOptions, name: str) -
     """`specialise` of a model that is no file; changes it. `name`: as an error calls it."""
     shape = input_shape(model, options.input_shape)
     _require_input(model, shape, name)
-    if options.dynamic_height_width:
+    sizes = _fixed_sizes(model, shape, options)
+    if not any(sizes):
         return model
-    for dimension, size in zip(_dimensions(model.graph.input[0]), shape, strict=True):
-        dimension.dim_value = size
+    for dimension, size in zip(_dimensions(model.graph.input[0]), sizes, strict=True):
+        if size:
+            dimension.dim_value = size
     _forget_output_sizes(model)
     # What was inferred for open sizes contradicts the fixed ones.
     del model.graph.value_info[:]
@@ -39,6 +41,24 @@ def specialise_model(model: onnx.ModelProto, options: BuildOptions, name: str) -
     except onnx.shape_inference.InferenceError as error:
         asked = "x".join(map(str, options.input_shape))
         raise BadInput(f"{name} cannot be fixed to {asked}: {one_line(error)}") from error
+
+
+def _fixed_sizes(
+    model: onnx.ModelProto, shape: Sequence[int], options: BuildOptions
+) -> tuple[int, ...]:
+    """By dimension of the input, 0 where it stays open.
+
+    Of a profile, what is the same from its smallest to its largest size: a batch that is known
+    costs less than one that may be any.
+    """
+    if not options.dynamic_height_width:
+        return tuple(shape)
+    if options.profile is None:
+        return (0,) * len(shape)
+    low, high = (input_shape(model, each) for each in (options.profile.min, options.profile.max))
+    fixed = tuple(a if a == b else 0 for a, b in zip(low, high, strict=True))
+    channels = tuple(dimension.dim_value for dimension in _dimensions(model.graph.input[0]))
+    return () if fixed == channels else fixed
 
 
 def input_shape(model: onnx.ModelProto, shape: Sequence[int]) -> tuple[int, ...]:

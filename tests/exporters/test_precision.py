@@ -12,6 +12,7 @@ from compiler.interpreter import Interpreter
 from compiler.lower import lower
 from compiler.ops import Conv
 from compiler.places import boundaries
+from compiler.text import parse_graph
 from compiler.weights import read_weights_file
 from datac.documents.build_folder import SideCar
 from datac.documents.genotype import Genotype
@@ -21,7 +22,7 @@ from exporters.check import check
 from exporters.export import compile_build, compile_genotype
 from exporters.initialise import initialise
 from exporters.places import judge_places
-from exporters.precision import Plan, deployed, own_model, plan_for, ranges
+from exporters.precision import Plan, deployed, own_model, plan_for, ranges, rewritten
 from exporters.request import Request
 from exporters.rounding import ARITHMETIC
 from exporters.targets.specialise import specialise_model, write_model
@@ -199,3 +200,25 @@ def test_an_engine_that_keeps_other_nodes_is_not_the_builds(
     found = by_name(check(build, threads=1))["onnx-f16"]
     assert (found.status, found.verdict) == ("failed", "fail")
     assert found.reason.startswith("cell0/node2/sum is kept in float32")
+
+
+def test_a_merged_sum_that_leaves_float16_stays_float32():
+    """What fits alone may not fit together: the scan is of the graph as it is rewritten."""
+    graph = parse_graph(
+        """
+        input = input(shape=('N', 2, 4, 4))
+        a = conv(input, in_channels=2, out_channels=2) @ cell0/node2/path0/sep_conv_3x3
+        b = conv(input, in_channels=2, out_channels=2) @ cell0/node2/path1/sep_conv_3x3
+        c = conv(input, in_channels=2, out_channels=2) @ cell0/node2/path2/sep_conv_3x3
+        pool = max_pool(c) @ cell0/node2/path3/max_pool_3x3
+        sum = sum(a, b, pool) @ cell0/node2
+        return logits=sum
+        """
+    )
+    eye = np.eye(2, dtype=np.float32)[:, :, None, None]
+    graph.weights = {"a.weight": 2e4 * eye, "b.weight": 2e4 * eye, "c.weight": -4e4 * eye}
+    x = np.ones((1, 2, 4, 4), np.float32)
+    plain = plan_for(graph, "f16", [x])
+    assert not {"a", "b"} & {*plain.float32}
+    merged = rewritten(graph, Plan("f16", rewrites=("merge_sums",)))
+    assert "sum_merged" in plan_for(merged, "f16", [x]).float32

@@ -2,6 +2,7 @@
 
 import json
 
+import onnx
 import pytest
 
 from datac.documents.profile import Profile
@@ -65,3 +66,16 @@ def test_a_profile_without_the_networks_own_size_is_refused(compile_tiny):
     vast = PROFILE.model_copy(update={"max": (64, 3, 4096, 4096)})
     with pytest.raises(BadInput, match="declare a smaller one"):
         compile_tiny("onnx", profile=vast)
+
+
+def test_what_a_profile_holds_fixed_is_fixed_in_the_engine(compile_tiny, tmp_path):
+    """An open batch costs latency that one of a known batch does not."""
+    one = Profile(min=(1, 3, 9, 16), opt=(1, 3, 16, 16), max=(1, 3, 20, 16))
+    report = compile_tiny("onnx", "openvino", profile=one)
+    assert report.verdict == "pass"
+    for target in ("onnx", "openvino"):
+        model = onnx.load(tmp_path / f"build/engines/{target}-f32/model.onnx")
+        (given,) = model.graph.input
+        sizes = [d.dim_value or d.dim_param for d in given.type.tensor_type.shape.dim]
+        assert sizes == [1, 3, "H", 16]
+    assert check(tmp_path / "build", threads=1).verdict == "pass"
