@@ -121,6 +121,10 @@ class Graph:
         order = sorted(edges, key=lambda edge: (self._net.nodes[edge[1]]["order"], edge[2]))
         return tuple(user for _, user, _ in order)
 
+    def is_read_once(self, name: str) -> bool:
+        """Whether one slot of one node reads it, and it is no output."""
+        return len(self.users(name)) == 1 and name not in self.outputs.values()
+
     def nodes(self) -> Iterator[Node]:
         """Every node after its operands, otherwise in order of addition."""
         return (self[name] for name in self._order())

@@ -37,6 +37,16 @@ class Conv(Op):
     groups: int = 1
     bias: bool = False
 
+    @property
+    def is_pointwise(self) -> bool:
+        """1x1, every output from every input; with any stride."""
+        return self.kernel == (1, 1) and self.groups == 1
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Each channel by itself, one output each."""
+        return self.groups == self.in_channels == self.out_channels > 1
+
     def infer(self, *operands: TensorType) -> TensorType:
         """Floor mode, symmetric padding with zeros."""
         (x,) = operands

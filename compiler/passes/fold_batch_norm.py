@@ -45,14 +45,14 @@ class FoldBatchNorm:
         if not isinstance(node.op, BatchNorm):
             return None
         source = graph[node.operands[0]]
-        if not _read_once(graph, source):
+        if not graph.is_read_once(source.name):
             return None
         if isinstance(source.op, Conv):
             return Match(node, (source,))
         if not isinstance(source.op, Concat):
             return None
         convs = tuple(graph[name] for name in source.operands)
-        if all(isinstance(conv.op, Conv) and _read_once(graph, conv) for conv in convs):
+        if all(isinstance(conv.op, Conv) and graph.is_read_once(conv.name) for conv in convs):
             return Match(node, convs)
         return None
 
@@ -67,10 +67,6 @@ class FoldBatchNorm:
             begin = end
         graph.replace_uses(norm.name, source)
         graph.remove(norm.name)
-
-
-def _read_once(graph: Graph, node: Node) -> bool:
-    return len(graph.users(node.name)) == 1 and node.name not in graph.outputs.values()
 
 
 def _affine(graph: Graph, norm: Node) -> tuple[F64, F64]:

@@ -96,7 +96,7 @@ def _is_centred_depthwise(node: Node) -> bool:
     op = node.op
     return (
         isinstance(op, Conv)
-        and op.groups == op.in_channels == op.out_channels > 1
+        and op.is_depthwise
         and all(2 * op.padding[axis] == _reach(op, axis) for axis in (0, 1))
     )
 

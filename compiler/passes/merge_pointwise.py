@@ -34,7 +34,7 @@ class MergePointwise:
 
     def match(self, graph: Graph, node: Node) -> Match | None:
         """The first of several alike 1x1 convolutions of one value."""
-        if not _is_pointwise(node):
+        if not (isinstance(node.op, Conv) and node.op.is_pointwise):
             return None
         users = dict.fromkeys(graph.users(node.operands[0]))
         alike = [graph[name] for name in users if _alike(node, graph[name])]
@@ -65,11 +65,6 @@ class MergePointwise:
             graph.replace_uses(conv.name, part)
             graph.remove(conv.name)
             begin += width
-
-
-def _is_pointwise(node: Node) -> bool:
-    op = node.op
-    return isinstance(op, Conv) and op.kernel == (1, 1) and op.groups == 1
 
 
 def _alike(first: Node, other: Node) -> bool:

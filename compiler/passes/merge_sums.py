@@ -54,7 +54,7 @@ class MergeSums:
         return Match(node, tuple(merged), rest)
 
     def _can_go(self, graph: Graph, addend: Node) -> bool:
-        alone = len(graph.users(addend.name)) == 1 and addend.name not in graph.outputs.values()
+        alone = graph.is_read_once(addend.name)
         skip = self._skips and isinstance(addend.op, Identity)
         return alone and (skip or addend.op == _plain(addend))
 

@@ -112,12 +112,9 @@ class _Padding:
                 continue  # alone: its layout is that of its parts
             for node in concats:
                 parts = [self._source[name] for name in node.operands]
-                if all(_is_whole(part.op) and self._alone(part) for part in parts):
+                if all(_is_whole(p.op) and self._source.is_read_once(p.name) for p in parts):
                     found[node.name] = parts[-1].name
         return found
-
-    def _alone(self, part: Node) -> bool:
-        return len(self._source.users(part.name)) == 1 and self._outputs.isdisjoint({part.name})
 
     @property
     def _outputs(self) -> set[str]:
@@ -195,7 +192,7 @@ class _Padding:
     ) -> tuple[Conv, dict[str, NDArray[Any]]]:
         read = self._layouts[node.operands[0]]
         weights = {key: _spread(value, 0, layout) for key, value in tensors.items()}
-        if _is_depthwise(op):
+        if op.is_depthwise:
             wide = replace(
                 op, in_channels=read.total, out_channels=layout.total, groups=layout.total
             )
@@ -222,7 +219,7 @@ def _passed_on(node: Node) -> tuple[str, ...]:
     """The operands whose channels are those of the node, one for one."""
     if isinstance(node.op, Sum):
         return node.operands
-    if isinstance(node.op, CHANNELWISE) or (isinstance(node.op, Conv) and _is_depthwise(node.op)):
+    if isinstance(node.op, CHANNELWISE) or (isinstance(node.op, Conv) and node.op.is_depthwise):
         return node.operands
     return node.operands[:1] if isinstance(node.op, ResizeLike) else ()
 
@@ -230,10 +227,6 @@ def _passed_on(node: Node) -> tuple[str, ...]:
 def _begins(node: Node) -> bool:
     """Whether its channels are its own."""
     return not _passed_on(node)
-
-
-def _is_depthwise(op: Conv) -> bool:
-    return op.groups == op.in_channels == op.out_channels > 1
 
 
 def _is_whole(op: Op) -> bool:

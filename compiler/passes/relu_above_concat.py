@@ -34,7 +34,7 @@ class ReluAboveConcat:
         if not isinstance(node.op, Relu):
             return None
         concat = graph[node.operands[0]]
-        alone = len(graph.users(concat.name)) == 1 and concat.name not in graph.outputs.values()
+        alone = graph.is_read_once(concat.name)
         return Match(concat, node) if isinstance(concat.op, Concat) and alone else None
 
     def rewrite(self, graph: Graph, match: Match) -> None:

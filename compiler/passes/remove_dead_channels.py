@@ -43,14 +43,14 @@ class RemoveDeadChannels:
         if not (isinstance(node.op, Conv) and node.op.groups == 1):
             return None
         depthwise = graph[node.operands[0]]
-        if not (_is_depthwise(depthwise) and _read_once(graph, depthwise)):
+        if not (_is_depthwise(depthwise) and graph.is_read_once(depthwise.name)):
             return None
         relu = graph[depthwise.operands[0]]
-        if not (isinstance(relu.op, Relu) and _read_once(graph, relu)):
+        if not (isinstance(relu.op, Relu) and graph.is_read_once(relu.name)):
             return None
         first = graph[relu.operands[0]]
         whole = isinstance(first.op, Conv) and first.op.groups == 1
-        if not (whole and _read_once(graph, first)):
+        if not (whole and graph.is_read_once(first.name)):
             return None
         dead = _zero(graph, depthwise) | (_zero(graph, first) & (_bias(graph, first) <= 0))
         live = tuple(np.flatnonzero(~dead).tolist()) or (0,)
@@ -88,13 +88,8 @@ def _op(node: Node) -> Conv:
 
 
 def _is_depthwise(node: Node) -> bool:
-    op = node.op
-    plain = isinstance(op, Conv) and not op.bias
-    return plain and _op(node).groups == _op(node).in_channels == _op(node).out_channels > 1
-
-
-def _read_once(graph: Graph, node: Node) -> bool:
-    return len(graph.users(node.name)) == 1 and node.name not in graph.outputs.values()
+    """Without a bias, which would make something of its zeros."""
+    return isinstance(node.op, Conv) and node.op.is_depthwise and not node.op.bias
 
 
 def _zero(graph: Graph, node: Node) -> NDArray[np.bool_]:

@@ -67,8 +67,7 @@ class RemoveZeroPaths:
 
 
 def _own_conv(graph: Graph, addend: Node) -> bool:
-    alone = len(graph.users(addend.name)) == 1 and addend.name not in graph.outputs.values()
-    return isinstance(addend.op, Conv) and alone
+    return isinstance(addend.op, Conv) and graph.is_read_once(addend.name)
 
 
 def _bias(graph: Graph, conv: Node) -> NDArray[Any]:

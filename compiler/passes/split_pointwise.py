@@ -66,5 +66,4 @@ class SplitPointwise:
 
 
 def _is_pointwise(node: Node) -> bool:
-    op = node.op
-    return isinstance(op, Conv) and op.kernel == (1, 1) and op.groups == 1
+    return isinstance(node.op, Conv) and node.op.is_pointwise
