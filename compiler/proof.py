@@ -108,8 +108,8 @@ def prove_each(
         tracks.insert(0, _Track(widened(canonical), widened(canonical), seed))
     proved, own_size = [], False
     for rewrite in rewrites:
-        own_size |= needs_own_size(rewrite)
         logs = [track.rewrite(rewrite) for track in tracks]
+        own_size |= needs_own_size(rewrite) and any(logs)
         proofs = [track.prove(own_size=own_size) for track in tracks]
         worst = Proof(float(np.max([proof.max_relative for proof in proofs])))
         proved.append(Proved(rewrite.name, tuple(logs[0]), worst))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from datac.documents.report import Latency, Metric
 from datac.errors import BadInput, PlatformMissing
 from exporters.build_folder import read_manifest
 from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
-from exporters.control import interval, speedups
+from exporters.control import FEWEST_ROUNDS, interval, speedups
 from exporters.engines import Built, Source, open_engines
 from exporters.environment import environment
 from exporters.measure import measure
@@ -67,6 +67,7 @@ def ablate(build: Path, course: Course) -> Ablation:
     subject = open_subject(build, manifest)
     options = BuildOptions(subject.input_shape, threads=course.threads)
     built = _chosen(open_engines(build, manifest, options), course.engine)
+    subject.require_known_plan(built)
     places = removable(subject.genotype)
     if not places:
         raise BadInput(f"{build}: every node has one path, so none can be left out")
@@ -80,7 +81,11 @@ def ablate(build: Path, course: Course) -> Ablation:
             runners[str(place)] = _load(stack, graph, subject, built, place)
         case = subject.reference.first(subject.input_shape)
         latencies = measure(
-            runners, {INPUT: case.input}, budget_seconds=course.seconds, progress=course.progress
+            runners,
+            {INPUT: case.input},
+            budget_seconds=course.seconds,
+            fewest_rounds=FEWEST_ROUNDS,
+            progress=course.progress,
         )
         metrics: dict[str, Metric] = {}
         if course.data is not None:
@@ -115,8 +120,8 @@ def _chosen(engines: list[Built], name: str | None) -> Built:
     plain = [b for b in named if b.result.precision != "int8" and not b.result.embedded]
     if not plain:
         raise BadInput(
-            f"--engine {name}: in int8, or with images or class numbers embedded, a path cannot be "
-            "left out by itself; ablate the f32 engine"
+            f"{name or 'this build'}: in int8, or with images or class numbers embedded, a path "
+            "cannot be left out by itself; ablate an f32 engine without them"
         )
     running = [built for built in plain if built.runs and built.result.target != "torch"]
     if not running:
@@ -143,12 +148,7 @@ def _load(
     inputs = tuple(case.input for case in subject.reference.cases)
     source = Source(folder, genotype, subject.network, graph, canonical, inputs)
     rewrites = tuple(rewrite.name for rewrite in built.result.rewrites)
-    options = BuildOptions(
-        subject.input_shape,
-        precision=built.result.precision,
-        threads=built.options.threads,
-        rewrites=rewrites,
-    )
+    options = replace(built.options, rewrites=rewrites, opset=built.result.opset)
     write_model(canonical_onnx(canonical, genotype, subject.network), folder / "model.onnx")
     (folder / "engine").mkdir()
     with source.model(target, source.plan(target, options)) as model:

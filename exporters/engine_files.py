@@ -20,7 +20,7 @@ from exporters.targets.specialise import model_bytes, specialise_model
 from exporters.targets.target import BuildOptions
 
 ONNX_FILES = ("onnx", "openvino")
-"""The targets whose engine is the canonical model, fixed to a size or open."""
+"""The targets whose engine is its own model as a file, fixed to a size or open."""
 
 
 def engine_difference(
@@ -64,7 +64,7 @@ def _model_difference(file: Path, options: BuildOptions, expected: onnx.ModelPro
     if not differences and model_bytes(held) == model_bytes(wanted):
         return None
     first = differences[0] if differences else "its bytes differ"
-    return f"{_name(file)} is not what {MODEL} makes at this size: {first}"
+    return f"{_name(file)} is not what {MODEL} makes by its side-car's plan at this size: {first}"
 
 
 def _name(path: Path) -> str:

@@ -25,10 +25,12 @@ from datac.documents.build_folder import (
     Manifest,
     SideCar,
 )
+from datac.documents.engine_plan import EnginePlan
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network, Preprocessing
 from datac.documents.precision import Precision
 from datac.documents.profile import Profile, only
+from datac.documents.read import read_json
 from datac.documents.report import RewriteResult, TargetResult
 from datac.errors import BadInput, PlatformMissing
 from datac.output_folder import write_beside
@@ -41,6 +43,7 @@ from exporters.nvidia_driver import cuda_version
 from exporters.precision import Plan, has_own_model, own_model, plan_for, rewritten
 from exporters.quantisation import Calibration, quantise
 from exporters.targets import resolve
+from exporters.targets.cores import available_cores
 from exporters.targets.specialise import write_model
 from exporters.targets.target import (
     BuildOptions,
@@ -264,8 +267,10 @@ def open_engine(
         embedded=side_car.embedded,
         rewrites=tuple(RewriteResult(name=name) for name in side_car.rewrites),
         opset=side_car.opset,
+        tuning=read_json(place / PLAN, EnginePlan) if (place / PLAN).is_file() else None,
         status="built",
     )
+    options = replace(options, threads=options.threads or _at_most_here(side_car.threads))
     loading = _options_of(engine, options, side_car.precision)
     built = Built(result, place, engine, loading, side_car.network.preprocessing)
     described = _described(resolve(side_car.target), place, engine, side_car.precision)
@@ -273,6 +278,11 @@ def open_engine(
     if model is None or side_car.model_sha256 != model.sha256:
         described |= {"status": "failed", "verdict": "fail", "reason": OTHER_MODEL}
     return built.with_result(**described)
+
+
+def _at_most_here(threads: int | None) -> int | None:
+    """More threads than cores hang a runtime without a word."""
+    return None if threads is None else min(threads, available_cores())
 
 
 def _options_of(engine: Engine, options: BuildOptions, precision: Precision) -> BuildOptions:
@@ -324,6 +334,7 @@ def _write_side_car(
         embedded=plan.embed,
         rewrites=plan.rewrites,
         opset=plan.opset,
+        threads=options.tuning.threads if options.tuning is not None else None,
         input_shape=("N", options.input_shape[1], "H", "W") if dynamic else shape,
         profile=engine.profile,
         versions=dict(engine.versions),

@@ -46,7 +46,7 @@ from datac.documents.network import Network
 from datac.documents.precision import Precision
 from datac.documents.report import Latency
 from datac.documents.search_space import SearchSpace
-from datac.errors import PlatformMissing
+from datac.errors import BadInput, PlatformMissing
 from exporters.control import FEWEST_ROUNDS, interval
 from exporters.default_plan import rewrites_for
 from exporters.environment import environment
@@ -131,6 +131,10 @@ class _Measuring:
         self._options = BuildOptions(
             (1, *course.network.input), precision=course.precision, threads=course.threads
         )
+        if course.target == "torch":
+            raise BadInput(
+                "eager torch is no engine to time candidates in; choose onnx or openvino"
+            )
         lacking = missing_for(self._target, self._options) or self._target.missing_to_run()
         if lacking is not None:
             raise PlatformMissing(str(lacking))
@@ -300,12 +304,11 @@ class _Measuring:
         names = {
             "onnx": "onnxruntime",
             "openvino": "openvino",
-            "torch": "torch",
             "trt": "tensorrt",
             "trt-rtx": "tensorrt-rtx",
         }
         name = names[self._course.target]
-        return name, packages.get(name, "unknown")
+        return name, packages.get(name) or packages.get(f"{name}-gpu", "unknown")
 
 
 def context_graph(place: PathPlace, operation: str | None) -> Graph:

@@ -18,6 +18,9 @@ from datac.errors import BadInput
 OPSET = 18
 """At 19 and later ONNX Runtime takes a slow AveragePool (docs/performance.md)."""
 
+TUNED_OPSETS = (21,)
+"""What tuning tries besides: a newer one lets a runtime choose other kernels."""
+
 BF16_OPSET = 22
 """The first at which convolutions and pools take bfloat16."""
 

@@ -32,6 +32,7 @@ from datac.documents.quantisation import Quantisation
 from exporters.canonical import canonical_onnx
 from exporters.onnx_writer import BF16_OPSET, OPSET
 from exporters.quantisation import quantised_graph
+from exporters.targets.packages import one_line
 from exporters.targets.target import TargetFailed
 
 DTYPES: dict[Precision, str] = {"f16": "float16", "bf16": "bfloat16"}
@@ -135,9 +136,11 @@ def own_model(
     made = deployed(graph, plan) if typed else rewritten(graph, plan)
     try:
         whole = embedded(made, network.preprocessing, plan.embed)
+        return canonical_onnx(whole, genotype, network, opset)
     except ValueError as error:
         raise TargetFailed(str(error)) from error
-    return canonical_onnx(whole, genotype, network, opset)
+    except onnx.checker.ValidationError as error:
+        raise TargetFailed(f"opset {opset} cannot hold this model: {one_line(error)}") from error
 
 
 def has_own_model(plan: Plan, typed: Collection[Precision]) -> bool:

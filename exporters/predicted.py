@@ -25,9 +25,11 @@ def predicted_ms(
     )
     entries, total = table.by_key(), remainder
     for place in path_places(network, space)[0]:
+        cell = cells[place.kind]
         count = sum(
             (path.operation, path.input) == (place.operation, place.input)
-            for node in cells[place.kind].nodes
+            for number, node in cell.numbered()
+            if number in cell.used()
             for path in node.paths
         )
         if count:

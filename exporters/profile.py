@@ -43,6 +43,7 @@ def profile(
     subject = open_subject(build, manifest)
     options = BuildOptions(subject.input_shape, threads=threads)
     built = _chosen(open_engines(build, manifest, options), engine)
+    subject.require_known_plan(built)
     inputs = {INPUT: subject.reference.first(subject.input_shape).input}
     with built.load() as runner:
         latency = measure({built.name: runner}, inputs, budget_seconds=seconds, progress=progress)[
@@ -53,11 +54,6 @@ def profile(
     assert isinstance(target, MayProfile)
     assert built.engine is not None
     assert built.options is not None
-    if built.result.embedded:
-        raise BadInput(
-            f"{built.name} has {' and '.join(built.result.embedded)} in it; profile the engine "
-            "without --embed"
-        )
     kernels = target.profile(built.folder, built.engine, built.options, inputs, calls)
     places = origins_of(subject.deployed(built.plan))
     return LayerProfile(
@@ -80,7 +76,10 @@ def _chosen(engines: list[Built], name: str | None) -> Built:
     can = [
         built
         for built in engines
-        if built.runs and isinstance(resolve(built.result.target), MayProfile)
+        if built.runs
+        and isinstance(resolve(built.result.target), MayProfile)
+        and not built.result.embedded
+        and built.result.device != "cuda"
     ]
     if name is not None:
         named = [built for built in engines if built.name == name]
@@ -89,7 +88,7 @@ def _chosen(engines: list[Built], name: str | None) -> Built:
             raise BadInput(f"--engine {name}: this build has {have}")
         can = [built for built in can if built.name == name]
         if not can:
-            why = named[0].result.reason or "its runtime gives no profile by kernel"
+            why = named[0].result.reason or _why_not(named[0])
             raise PlatformMissing(f"{name} cannot be profiled here: {why}")
     if not can:
         raise PlatformMissing(
@@ -97,6 +96,12 @@ def _chosen(engines: list[Built], name: str | None) -> Built:
             "datac compile BUILD --target onnx"
         )
     return can[0]
+
+
+def _why_not(built: Built) -> str:
+    if built.result.embedded:
+        return f"{' and '.join(built.result.embedded)} are in it; profile one without --embed"
+    return "its runtime gives no profile by kernel there"
 
 
 def origins_of(graph: Graph) -> dict[str, tuple[str, ...]]:

@@ -34,6 +34,8 @@ def prune(source: Path, words: Sequence[str], out: Path) -> Pruned:
     source: a build, or a finished child. BadInput for any other, and for a path that cannot go.
     """
     check_replaceable(out, "child")
+    if state_of(out) == ("child", False):
+        raise BadInput(f"{out} holds an unfinished training; choose another --out, or finish it")
     genotype, network = _read(source)
     places = [parse_place(word) for word in words]
     smaller = without(genotype, places).model_copy(update={"network": network})

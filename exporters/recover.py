@@ -41,6 +41,8 @@ def genotype_from_structure(model: onnx.ModelProto, path: Path) -> Genotype:
         if not ways[kind]:
             raise BadInput(f"{path}: its {kind} cells differ, so they are of no one genotype")
         factors |= {node.factor is not None for node in cell.nodes.values() if len(node.paths) > 1}
+    if len(ways) < 2:
+        raise BadInput(f"{path} has no two kinds of cell to tell a genotype from")
     cells = {kind: alike[0] for kind, alike in ways.items()}
     return Genotype.model_validate(
         {"cells": cells, "aggregation": "mean" if True in factors else "sum"}

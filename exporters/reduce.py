@@ -74,6 +74,7 @@ def reduce(
     subject = open_subject(build, manifest)
     engines = open_engines(build, manifest, BuildOptions(subject.input_shape, threads=threads))
     built = _engine(engines, engine, subject)
+    subject.require_known_plan(built)
     graph = subject.deployed(built.plan)
     cases = subject.reference.fitting(built.sizes)
     if not cases:

@@ -20,6 +20,7 @@ from exporters.default_plan import chosen, rewrites_for
 from exporters.engines import Source
 from exporters.quantisation import Calibration
 from exporters.targets import resolve
+from exporters.targets.cores import available_cores
 from exporters.targets.target import BuildOptions, TargetFailed, missing_for
 from exporters.task import LabelledInputs
 from exporters.tune import tune
@@ -135,7 +136,7 @@ class Request:
             options,
             rewrites=chosen(plan.rewrites) if plan.rewrites else (),
             opset=plan.opset,
-            threads=options.threads or plan.threads,
+            threads=options.threads or (plan.threads and min(plan.threads, available_cores())),
             tuning=plan,
         )
 

@@ -39,6 +39,7 @@ from exporters.embedded import as_images
 from exporters.engines import Built
 from exporters.float64 import predict_errors, run_cases
 from exporters.onnx_file import read_onnx
+from exporters.onnx_writer import TUNED_OPSETS
 from exporters.precision import (
     Plan,
     deployed,
@@ -105,18 +106,14 @@ class Subject:
         return self._references[plan]
 
     def other_plan(self, built: Built) -> str | None:
-        """One sentence where an engine keeps other nodes in float32 than the ranges ask for.
+        """One sentence where an engine's plan is none that makes it, as far as its side-car says.
 
-        ONNX Runtime on a CPU would hide what overflows for the lack of one.
+        One that keeps other nodes in float32 than the ranges ask for is among them: ONNX Runtime on
+        a CPU would hide what overflows for the lack of one.
         """
-        unknown = [name for name in built.plan.rewrites if name not in REWRITES]
-        if unknown:
-            return (
-                f"its side-car names a rewrite {unknown[0]}, which this datac does not have; "
-                "compile it again"
-            )
-        if built.plan.one_size and built.sizes != only(self.input_shape):
-            return "it was rewritten for one size and takes several; compile it again"
+        strange = self.strange_plan(built)
+        if strange is not None:
+            return strange
         if built.plan.precision not in resolve(built.result.target).typed:
             return None
         if built.plan.precision == "int8":
@@ -130,6 +127,26 @@ class Subject:
         first = next((node.name for node in graph.nodes() if node.name in differ), min(differ))
         asked = "is to stay float32" if first in wanted.float32 else "is kept in float32"
         return f"{first} {asked}, which its side-car does not agree with; compile it again"
+
+    def strange_plan(self, built: Built) -> str | None:
+        """One sentence where a side-car names what this datac could not make an engine by."""
+        unknown = [name for name in built.plan.rewrites if name not in REWRITES]
+        if unknown:
+            return (
+                f"its side-car names a rewrite {unknown[0]}, which this datac does not have; "
+                "compile it again"
+            )
+        if built.plan.opset not in (None, *TUNED_OPSETS):
+            return f"its side-car names opset {built.plan.opset}, which is none that is chosen"
+        if built.plan.one_size and built.sizes != only(self.input_shape):
+            return "it was rewritten for one size and takes several; compile it again"
+        return None
+
+    def require_known_plan(self, built: Built) -> None:
+        """BadInput where there is such a sentence."""
+        strange = self.strange_plan(built)
+        if strange is not None:
+            raise BadInput(f"{built.name}: {strange}")
 
     def _other_quantisation(self, built: Built) -> str | None:
         """One sentence where a plan in int8 is not one for this network and target."""

@@ -3,7 +3,9 @@
 First everything is tried alone, beside the plain engine, in one interleaved run. What is not slower
 is then added one after the other, the most promising first, each time beside the engine without it;
 it stays only if the 95 % interval of the ratio lies below 1. So two that are good alone and bad
-together are found out, and nothing is kept for what noise has shown.
+together are found out, and nothing is kept for what noise has shown. At last the target's default
+plan is held against what was found, and stays unless that is faster: where the machine is too noisy
+to show anything, tuning changes nothing.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from compiler.passes import REWRITES
 from compiler.rewrite import apply
 from datac.documents.engine_plan import Decision, EnginePlan
 from exporters.control import FEWEST_ROUNDS, interval, speedups
-from exporters.default_plan import is_one_size, is_open
+from exporters.default_plan import is_one_size, is_open, rewrites_for
+from exporters.embedded import wrapped
 from exporters.engines import Source
 from exporters.environment import environment
 from exporters.measure import measure
+from exporters.onnx_writer import TUNED_OPSETS
 from exporters.targets.target import BuildOptions, Runner, Target, TargetFailed
 
 TRIED: tuple[tuple[str, ...], ...] = (
@@ -41,8 +45,8 @@ TRIED: tuple[tuple[str, ...], ...] = (
 )
 """What is tried together: the last of each, and those that open the way for it."""
 
-OPSETS = (21,)
-"""Besides datac's own 18: newer ones let a runtime choose other kernels, for better or worse."""
+ON_CPU = ("onnx", "openvino")
+"""The targets that have threads, and to which an opset makes a difference."""
 
 ROUNDS = 21
 
@@ -92,6 +96,7 @@ class _Tuning:
         share = self._seconds / 2 / max(1, len(promising))
         for option in promising:
             current = self._decide(current, option, share)
+        current = self._against_default(current, share)
         return EnginePlan(
             target=self._target.name,
             precision=self._options.precision,
@@ -121,6 +126,21 @@ class _Tuning:
         left = [title for title in options if title not in slower]
         return [options[title] for title in sorted(left, key=lambda title: ratios[title][1])]
 
+    def _against_default(self, found: Choice, seconds: float) -> Choice:
+        """What was found, if it is faster than the target's default; else the default."""
+        names = rewrites_for(self._target.name, replace(self._options, rewrites=None))
+        default = Choice(frozenset(names), threads=self._options.threads)
+        if found.rewrites == default.rewrites:
+            return found
+        self._say("what was found, beside the default plan")
+        title = "this instead of the default plan"
+        with ExitStack() as stack:
+            runners = {"": self._load(stack, default), title: self._load(stack, found)}
+            ratio = self._ratios(runners, seconds)[title]
+        kept = ratio[2] < 1
+        self._decisions.append(self._decision(title, ratio, kept=kept))
+        return found if kept else default
+
     def _decide(self, current: Choice, option: Option, seconds: float) -> Choice:
         changed = option.change(current)
         if changed == current:
@@ -149,9 +169,10 @@ class _Tuning:
                 found.append(Option(title, _adding(names)))
                 continue
             self._decisions.append(Decision(option=title, kept=False, reason=reason))
-        if self._options.precision != "bf16":
-            found += [Option(f"opset {opset}", _with_opset(opset)) for opset in OPSETS]
-        if plain.threads is None and self._options.device == "cpu":
+        on_cpu = self._options.device == "cpu" and self._target.name in ON_CPU
+        if on_cpu and self._options.precision != "bf16":
+            found += [Option(f"opset {opset}", _with_opset(opset)) for opset in TUNED_OPSETS]
+        if on_cpu and plain.threads is None:
             counts = [count for count in (1, 2, 4, 8) if count < (os.cpu_count() or 1)]
             found += [Option(f"{count} threads", _with_threads(count)) for count in counts]
         return found
@@ -168,7 +189,9 @@ class _Tuning:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="datac-tune-")))
         with self._source.model(self._target, self._source.plan(self._target, options)) as model:
             engine = self._target.build(model, options, folder)
-        return stack.enter_context(self._target.load(folder, engine, options))
+        runner = self._target.load(folder, engine, options)
+        how = self._source.network.preprocessing
+        return stack.enter_context(wrapped(runner, options.embed, how))
 
     def _ratios(
         self, runners: Mapping[str, Runner], seconds: float

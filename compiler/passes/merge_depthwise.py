@@ -5,11 +5,11 @@
 Exact: each output channel still reads its one input channel. Kernels of different reach are
 embedded in the largest: a kernel k with dilation d is one of d·(k-1) + 1 taps with zeros between,
 and padding grows by as much as the reach on both sides. Fewer kernels to launch, more products with
-zero; on CPUs it makes engines slower by a fifth to a third (docs/performance.md).
+zero; on CPUs it makes engines slower by 15 to 48 % (docs/results/rewrites.md).
 
 It does not fire where
  1. the strides differ: then the outputs have different sizes;
- 2. a padding is not half the reach, so that embedding would shift the window;
+ 2. a padding is not half the reach, or a kernel is even, so that embedding would shift the window;
  3. only one reads the value.
 """
 
@@ -98,6 +98,7 @@ def _is_centred_depthwise(node: Node) -> bool:
         isinstance(op, Conv)
         and op.is_depthwise
         and all(2 * op.padding[axis] == _reach(op, axis) for axis in (0, 1))
+        and all(size % 2 for size in op.kernel)
     )
 
 

@@ -4,7 +4,8 @@
 
 Exact, because a convolution adds up its input channels; an identity is a convolution with the unit
 matrix. Fewer kernels and additions, for a copy of the inputs; the other way round than
-`split_pointwise`. On CPUs it makes engines slower, with skips by a third (docs/performance.md).
+`split_pointwise`. On CPUs it makes engines slower, with skips by 17 to 33 %
+(docs/results/rewrites.md).
 
 It does not fire where
  1. fewer than two addends can be merged;

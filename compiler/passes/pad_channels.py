@@ -4,7 +4,8 @@
 
 Exact: the channels added are zero wherever they are, since the convolution that makes them has zero
 weights and no bias there, and nobody weighs them. ONNX Runtime keeps maps in blocks of 16 channels
-and goes back to rows for any other number (docs/performance.md): 36 channels cost more than 48.
+and goes back to rows for any other number. Whether 36 channels then cost more than 48 is a question
+of the net (docs/results/rewrites.md, docs/performance.md).
 
 Where channels lie is one choice for all values that are added up, pooled or passed on, so this is
 no question about one node: the graph is made anew. Values that flow into each other are

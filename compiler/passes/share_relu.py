@@ -2,8 +2,8 @@
 
     relu(x), relu(x)  =  r, r   with r = relu(x)
 
-Exact: it is the same number computed once. Worth nothing by itself, since every engine does it
-(docs/performance.md); it brings together what other passes merge.
+Exact: it is the same number computed once. Worth nothing by itself, since every engine does it; it
+brings together what other passes merge.
 """
 
 from __future__ import annotations

@@ -193,8 +193,16 @@ def compile_(source: str, height_width: str | None, *, emit_only: bool, **values
     names = ("weights", "data", "split", "samples", "network_options", "calibration_options")
     inputs = Inputs(source, *(values.pop(name) for name in names))
     if emit_only:
-        if values["targets"]:
-            raise BadInput("--emit-only builds no engine; leave out --target")
+        for option, given in (
+            ("--target", values["targets"]),
+            ("--precision", values["precisions"]),
+            ("--embed", values["embed"]),
+            ("--rewrite", words),
+            ("--profile", values["profile"]),
+            ("--plan", values["plans"]),
+        ):
+            if given:
+                raise BadInput(f"--emit-only builds no engine; leave out {option}")
         return run_emit(inputs, values["out"], values["seed"])
     if not values["targets"]:
         raise BadInput(

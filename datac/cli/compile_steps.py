@@ -52,12 +52,17 @@ class Inputs:
             return None
         return labelled_inputs(open_dataset(self.data), network, self.split or "val", self.samples)
 
-    def calibrating(self, network: Network) -> Calibration | None:
-        """What int8 is calibrated on: `train`, or `val` where `train` is what is measured."""
+    def calibrating(self, network: Network, *, optional: bool = False) -> Calibration | None:
+        """What int8 is calibrated on: `train`, or `val` where `train` is what is measured.
+
+        optional: None where the data has no such split.
+        """
         if self.data is None:
             return None
         dataset, how = open_dataset(self.data), self.calibration
         split = "val" if self.split == "train" else "train"
+        if optional and split not in dataset.splits:
+            return None
         inputs = labelled_inputs(dataset, network, split, how.calibration_samples)
         images = tuple(inputs.input(sample) for sample in inputs.samples)
         return Calibration(images, how.calibration, how.keep)
@@ -91,6 +96,8 @@ def run_emit(inputs: Inputs, out: Path | None, seed: int) -> ExitCode:
     """Write the ONNX file alone."""
     from exporters.emit import emit
 
+    if (Path(inputs.source) / MANIFEST).is_file():
+        raise BadInput(f"{inputs.source} is a build and holds its {MODEL} already")
     genotype, weights, network = _read_source(inputs)
     out = out or Path(MODEL)
     if out.is_dir():
@@ -142,7 +149,7 @@ def _read_source(inputs: Inputs) -> tuple[Genotype, Path | None, Network]:
 def _with_data(request: Request, inputs: Inputs, network: Network) -> Request:
     all_there_are = AUTO in request.targets and not request.precisions
     wanted = "int8" in request.precisions or all_there_are
-    calibration = inputs.calibrating(network) if wanted else None
+    calibration = inputs.calibrating(network, optional=all_there_are) if wanted else None
     return replace(request, data=inputs.labelled(network), calibration=calibration)
 
 

@@ -299,7 +299,7 @@ class _Asked:
         if self.table is not None and self.run_options.resume:
             table = read_json(self.table, LatencyTable)
         elif self.table is not None:
-            table = usable_table(self.table, foreign=self.foreign_table)
+            table = usable_table(self.table, foreign=self.foreign_table, may_be_foreign=True)
         return Limits(self.max_params, self.max_macs, self.max_latency_ms, table)
 
     def _given(self) -> dict[str, Option]:

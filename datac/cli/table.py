@@ -42,7 +42,11 @@ if TYPE_CHECKING:
     help="For the candidates of a place; whole networks take six times as long together.",
 )
 @click.option(
-    "--days", type=POSITIVE, default=90, show_default=True, help="Until the table expires."
+    "--days",
+    type=click.IntRange(min=1, max=3650),
+    default=90,
+    show_default=True,
+    help="Until the table expires.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, help="Of the genotypes."
@@ -70,6 +74,8 @@ def table(
     datac table --target onnx --network segmentation --channels 16 --cells 8 --input 3x180x240
     datac search --data ./CamVid --table table.json --max-latency-ms 5
     """  # noqa: D301 - \b is click's mark for lines that it must not join
+    from pydantic import ValidationError
+
     from compiler.candidates import SEARCH_SPACE
     from compiler.lower import check_operations
     from datac.cli.compile_steps import command_line
@@ -79,12 +85,17 @@ def table(
     from datac.datasets import open_dataset
     from datac.documents.genotype import Cell, Genotype, Node
     from datac.documents.search_space import SearchSpace
+    from datac.documents.sentences import first_problem
+    from datac.errors import BadInput
     from datac.output_folder import check_writable_file, write_beside
     from exporters.latency_table import Course, make_table
 
     check_writable_file(out)
     names = SEARCH_SPACE if candidates is None else tuple(candidates.split(","))
-    space = SearchSpace(candidates=names, nodes=nodes)
+    try:
+        space = SearchSpace(candidates=names, nodes=nodes)
+    except ValidationError as error:
+        raise BadInput(f"--candidates {candidates}: {first_problem(error, SearchSpace)}") from error
     every = Cell(nodes=(Node(paths=space.paths(2)),), output=(2,))
     check_operations(Genotype(cells={"normal": every, "reduction": every}))
     network = network_from(network_options, None, None if data is None else open_dataset(data))

@@ -8,10 +8,11 @@ from datac.documents.read import read_json
 from datac.errors import BadInput
 
 
-def usable_table(path: Path, *, foreign: bool) -> LatencyTable:
+def usable_table(path: Path, *, foreign: bool, may_be_foreign: bool = False) -> LatencyTable:
     """Read it. BadInput, with the command that renews it, where it says nothing about here and now.
 
     foreign: it may be of another machine or runtime version, for which the network is meant.
+    may_be_foreign: whether the command has the option that says so.
     """
     table = read_json(path, LatencyTable)
     wrong = None
@@ -22,7 +23,8 @@ def usable_table(path: Path, *, foreign: bool) -> LatencyTable:
     if wrong is None:
         return table
     renew = table.command or f"datac table --target {next(iter(table.runtimes), 'onnx')}"
-    way_out = "" if table.is_expired(datetime.now(UTC)) else ", or say --foreign-table"
+    another = may_be_foreign and not table.is_expired(datetime.now(UTC))
+    way_out = ", or say --foreign-table" if another else ""
     raise BadInput(f"{path}: {wrong}; renew it with: {renew}{way_out}")
 
 
@@ -31,12 +33,12 @@ def _of_another_machine(table: LatencyTable) -> str | None:
 
     here = environment()
     machine = table.machine
-    if machine.device != here.processor:
+    if not machine.device.startswith("cuda") and machine.device != here.processor:
         return f"it is of another machine ({machine.device}, here is {here.processor})"
     if machine.cores is not None and machine.cores != here.cores:
         return f"it is of a machine with {machine.cores} cores, and here are {here.cores}"
     for target, runtime in table.runtimes.items():
-        version = here.packages.get(runtime.name)
+        version = here.packages.get(runtime.name) or here.packages.get(f"{runtime.name}-gpu")
         if version != runtime.version:
             return (
                 f"its {target} is {runtime.name} {runtime.version}, and here is "

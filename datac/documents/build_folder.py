@@ -91,4 +91,7 @@ class SideCar(Document):
         default=(), description="of its own model, in the order in which they ran"
     )
     opset: int | None = Field(default=None, description="of its own model, where it was chosen")
+    threads: int | None = Field(
+        default=None, ge=1, description="that it is fastest with, where tuning has found some"
+    )
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)

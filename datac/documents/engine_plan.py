@@ -30,8 +30,12 @@ class EnginePlan(Document):
     target: str
     precision: Precision
     rewrites: tuple[str, ...] = Field(description="in the order in which they run")
-    opset: int | None = Field(default=None, description="of its ONNX; absent: datac's own choice")
-    threads: int | None = Field(default=None, description="absent where they were given or all")
+    opset: int | None = Field(
+        default=None, ge=18, le=26, description="of its ONNX; absent: datac's own choice"
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="absent where they were given or all"
+    )
     decisions: tuple[Decision, ...] = ()
     genotype_hash: str = Field(description="of the network that it was measured on")
     environment: Environment

@@ -77,7 +77,8 @@ def fastest(report: Report) -> str | None:
     if found.engine != found.than:
         between = f"{found.speedup_low:.2f} to {found.speedup_high:.2f}"
         sentence += f": {found.speedup:.2f} times ({between}) as fast as {found.than}"
-    if found.metric is not None and found.than_metric is not None:
+    both = found.metric is not None and found.than_metric is not None
+    if both and found.engine != found.than:
         sentence += f", metric {found.metric:.4f} where that has {found.than_metric:.4f}"
     return f"{sentence}."
 
@@ -102,7 +103,7 @@ def tuning(target: TargetResult) -> str | None:
         for decision in target.tuning.decisions
         if decision.kept and decision.ratio is not None
     ]
-    tried = len(target.tuning.decisions)
+    tried = sum(decision.ratio is not None for decision in target.tuning.decisions)
     if not kept:
         return f"tuned: of {tried} things tried none made it faster beyond the noise"
     return f"tuned: {_join(kept)} kept of {tried} tried, each with its share of the time before"

@@ -36,7 +36,7 @@ FILE = "model.onnx"
 
 
 class OnnxRuntime:
-    """The engine is the canonical ONNX at a fixed size; ONNX Runtime optimises it on loading."""
+    """The engine is its own model as an ONNX file; ONNX Runtime optimises it on loading."""
 
     name = "onnx"
     typed: frozenset[Precision] = frozenset({"f16", "int8"})

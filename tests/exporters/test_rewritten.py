@@ -50,6 +50,8 @@ def test_all_of_them_together_are_judged_in_every_precision(compile_tiny, precis
     report = compile_tiny(
         "onnx", "openvino", task="segmentation", rewrites=ALL, precisions=(precision,)
     )
+    if all(result.status == "missing" for result in report.targets):
+        pytest.skip(f"nothing here runs {precision}")
     for result in report.targets:
         if result.status != "missing":
             assert result.verdict == "pass", result.reason
@@ -84,7 +86,7 @@ def test_a_side_car_with_another_plan_is_found_out(compile_tiny, tmp_path, updat
     path = tmp_path / "build/engines/onnx-f32/engine.json"
     side_car = json.loads(path.read_text())
     for names, says in (
-        (["share_relu"], "is not what model.onnx makes at this size"),
+        (["share_relu"], "is not what model.onnx makes by its side-car's plan"),
         (["share_relu", "make_it_fast"], "names a rewrite make_it_fast, which this datac"),
     ):
         path.write_text(json.dumps(side_car | {"rewrites": names}))

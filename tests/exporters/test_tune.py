@@ -7,16 +7,20 @@ import pytest
 
 from compiler.passes import REWRITES
 from datac.cli import run
+from datac.datasets.preprocess import prepared_network
+from datac.datasets.shapes import segmentation
 from datac.documents.engine_plan import EnginePlan
 from datac.documents.read import read_json
 from datac.documents.report import Latency
 from datac.errors import BadInput
 from exporters import tune as tuning
 from exporters.check import check
-from exporters.export import compile_build
+from exporters.default_plan import DEFAULTS
+from exporters.export import compile_build, compile_genotype
 from exporters.request import Request
 
 ENGINE = "engines/onnx-f32/model.onnx"
+AT_LAST = "this instead of the default plan"
 RELU = ("share_relu", "relu_above_concat")
 TRIED = (
     ("drop_padding_taps",),
@@ -85,13 +89,13 @@ def test_only_what_is_faster_with_all_that_is_there_already_stays(compile_tiny, 
         "share_relu + relu_above_concat + split_pointwise",
     )
     played.alone = {"pad_channels": 0.9, relu: 0.8, split: 0.95, "opset 21": 0.99}
-    played.added = {relu: 0.8, "pad_channels": 1.01, split: 0.9, "opset 21": 0.9995}
+    played.added = {relu: 0.8, "pad_channels": 1.01, split: 0.9, "opset 21": 0.9995, AT_LAST: 0.9}
     result = tuned(compile_tiny)
     plan = result.tuning
     assert plan.rewrites == ("share_relu", "relu_above_concat", "split_pointwise")
     assert plan.opset is None
     decisions = {decision.option: decision for decision in plan.decisions}
-    assert [d.option for d in plan.decisions if d.kept] == [relu, split]
+    assert [d.option for d in plan.decisions if d.kept] == [relu, split, AT_LAST]
     assert not decisions["pad_channels"].kept, "good alone, not with the others"
     noisy = decisions["opset 21"]
     assert noisy.low < 1 < noisy.high, "within the noise"
@@ -103,14 +107,27 @@ def test_only_what_is_faster_with_all_that_is_there_already_stays(compile_tiny, 
     assert check(tmp_path / "build", threads=1).verdict == "pass"
 
 
-def test_where_nothing_is_faster_the_engine_stays_as_it_is(compile_tiny, played):
+def test_where_nothing_is_faster_the_default_plan_stays(compile_tiny, played):
     result = tuned(compile_tiny)
-    assert (result.tuning.rewrites, result.rewrites) == ((), ())
+    assert result.tuning.rewrites == DEFAULTS["onnx", "f32"]
+    assert [rewrite.name for rewrite in result.rewrites] == [*DEFAULTS["onnx", "f32"]]
     assert not any(decision.kept for decision in result.tuning.decisions)
 
 
+def test_an_engine_that_takes_images_is_tuned_on_images(networks, genotype, tmp_path):
+    """Measured for real: what is played would not notice a missing input."""
+    network = prepared_network(
+        networks.segmentation.model_copy(update={"classes": 6}), segmentation()
+    )
+    settings = {"threads": 1, "bench_seconds": 0.0, "tune_seconds": 0.2}
+    request = Request(("onnx",), tmp_path / "build", embed=("preprocess",), **settings)
+    (result,) = compile_genotype(genotype, network, None, request).targets
+    assert result.verdict == "pass", result.reason
+    assert result.tuning is not None
+
+
 def test_another_opset_can_win_and_is_judged(compile_tiny, played, tmp_path):
-    played.alone = played.added = {"opset 21": 0.5}
+    played.alone = played.added = {"opset 21": 0.5, AT_LAST: 0.5}
     assert tuned(compile_tiny).opset == 21
     assert onnx.load(tmp_path / "build" / ENGINE).opset_import[0].version == 21
     assert onnx.load(tmp_path / "build/model.onnx").opset_import[0].version == 18
@@ -118,7 +135,7 @@ def test_another_opset_can_win_and_is_judged(compile_tiny, played, tmp_path):
 
 
 def test_a_plan_is_replayed_to_the_byte_without_measuring(compile_tiny, played, tmp_path):
-    played.alone = played.added = {"pad_channels": 0.5, "drop_padding_taps": 0.6}
+    played.alone = played.added = {"pad_channels": 0.5, "drop_padding_taps": 0.6, AT_LAST: 0.5}
     tuned(compile_tiny)
     first = (tmp_path / "build" / ENGINE).read_bytes()
     plan = read_json(tmp_path / "build/engines/onnx-f32/plan.json", EnginePlan)

@@ -179,7 +179,7 @@ WITH_ALL = [rewrite for name, rewrite in REWRITES.items() if name != "merge_sums
 """Merging with skips includes merging without."""
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     genotype=genotypes(),
     skeleton=st.sampled_from(["cifar", "segmentation"]),
