@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -129,10 +129,20 @@ class Source:
     graph: Graph
     inputs: tuple[NDArray[np.float32], ...]
     calibration: Calibration | None = None
+    _plans: dict[tuple[object, ...], Plan] = field(default_factory=dict, repr=False, compare=False)
+    _proved: dict[tuple[str, ...], tuple[RewriteResult, ...]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def plan(self, target: Target, options: BuildOptions) -> Plan:
-        """What an engine of that precision is made by: ranges scanned, or calibrated."""
+        """What an engine of that precision is made by: ranges scanned, or calibrated; once."""
         rewrites = rewrites_for(target.name, options)
+        key = (target.name, options.precision, options.embed, options.opset, rewrites)
+        if key not in self._plans:
+            self._plans[key] = self._planned(target, options, rewrites)
+        return self._plans[key]
+
+    def _planned(self, target: Target, options: BuildOptions, rewrites: tuple[str, ...]) -> Plan:
         graph = rewritten(self.graph, Plan(options.precision, rewrites=rewrites))
         found = replace(
             self._precision(graph, target, options), rewrites=rewrites, opset=options.opset
@@ -154,8 +164,11 @@ class Source:
 
     def prove(self, plan: Plan) -> tuple[RewriteResult, ...]:
         """What the plan's rewrites did, each proved; TargetFailed for one that is not exact."""
-        if not plan.rewrites:
-            return ()
+        if plan.rewrites and plan.rewrites not in self._proved:
+            self._proved[plan.rewrites] = self._prove(plan)
+        return self._proved.get(plan.rewrites, ())
+
+    def _prove(self, plan: Plan) -> tuple[RewriteResult, ...]:
         names = [REWRITES[name] for name in plan.rewrites]
         proved = prove_each(self.unfolded, self.graph, names)
         for step in proved:

@@ -43,8 +43,8 @@ SMALL: dict[str, dict[str, Any]] = {
         "channels": 16,
         "cells": 8,
         "classes": 6,
-        "head_channels": 64,
-        "input": (3, 128, 128),
+        "head_channels": 32,
+        "input": (3, 64, 64),
     },
 }
 DATA = {"cifar": "shapes-classification", "segmentation": "shapes"}
