@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from compiler.graph import Graph, Node
 from compiler.ops import Input, TensorType
+from compiler.places import place_name
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "uint8": 1, "int8": 1, "int32": 4, "int64": 8}
 """Of an element, by its type as numpy spells it."""
@@ -89,17 +90,13 @@ def _node_cost(graph: Graph, node: Node, batch: int) -> NodeCost:
     weights = (TensorType(spec.shape, spec.dtype) for spec in node.op.weights().values())
     return NodeCost(
         name=node.name,
-        place=_place(node),
+        place=place_name(node),
         parameters=cost.parameters,
         multiply_adds=batch * cost.multiply_adds,
         read_bytes=sum(tensor_bytes(operand, batch) for operand in operands),
         written_bytes=tensor_bytes(node.type, batch),
         weight_bytes=sum(map(tensor_bytes, weights)),
     )
-
-
-def _place(node: Node) -> str:
-    return str(node.origin[0]) if node.origin and str(node.origin[0]) else node.name
 
 
 def _peak(graph: Graph, batch: int) -> tuple[int, str]:

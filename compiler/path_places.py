@@ -36,6 +36,17 @@ class PathPlace:
         where = (self.stride, self.dilation, self.unstrided)
         return (target, self.operation, shape, *where, dtype)
 
+    def count(self, genotype: Genotype) -> int:
+        """How many paths of the genotype's used nodes stand here."""
+        cell = genotype.cells[self.kind]
+        used = cell.used()
+        return sum(
+            (path.operation, path.input) == (self.operation, self.input)
+            for number, node in cell.numbered()
+            if number in used
+            for path in node.paths
+        )
+
 
 def path_places(network: Network, space: SearchSpace) -> tuple[list[PathPlace], Cost]:
     """Every place of a child where a path may stand, and the cost of everything else.

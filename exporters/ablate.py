@@ -150,10 +150,7 @@ def _load(
     rewrites = tuple(rewrite.name for rewrite in built.result.rewrites)
     options = replace(built.options, rewrites=rewrites, opset=built.result.opset)
     write_model(canonical_onnx(canonical, genotype, subject.network), folder / "model.onnx")
-    (folder / "engine").mkdir()
-    with source.model(target, source.plan(target, options)) as model:
-        engine = target.build(model, options, folder / "engine")
-    return stack.enter_context(target.load(folder / "engine", engine, options))
+    return source.load(target, options, stack)
 
 
 def _row(
@@ -205,8 +202,4 @@ def _ranked(rows: list[dict[str, object]]) -> tuple[AblatedPath, ...]:
 
 
 def _beats(one: AblatedPath, other: AblatedPath) -> bool:
-    return _price(one) <= _price(other) and one.saved > other.saved
-
-
-def _price(path: AblatedPath) -> float:
-    return path.output_change if path.drop is None else path.drop
+    return one.price <= other.price and one.saved > other.saved

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -199,6 +199,15 @@ class Source:
             model = own_model(self.graph, plan, self.genotype, self.network, typed=typed)
             write_model(model, path)
             yield path
+
+    def load(self, target: Target, options: BuildOptions, stack: ExitStack) -> Runner:
+        """An engine to measure and not to keep: built by its plan, gone with `stack`."""
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="datac-engine-")))
+        plan = self.plan(target, options)
+        with self.model(target, plan) as model:
+            engine = target.build(model, options, folder)
+        runner = target.load(folder, engine, options)
+        return stack.enter_context(wrapped(runner, plan.embed, self.network.preprocessing))
 
 
 def build_engine(name: str, source: Source, options: BuildOptions) -> Built:

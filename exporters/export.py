@@ -42,7 +42,7 @@ from exporters.kept import kept_convolutions
 from exporters.predicted import predicted_ms
 from exporters.quantisation import Calibration
 from exporters.reference import ODD_CASE, OF_SIZE, SEEDED, load_reference
-from exporters.request import Request
+from exporters.request import Progress, Request
 from exporters.standalone import runtime_source
 from exporters.subject import open_subject
 from exporters.targets import resolve
@@ -64,7 +64,7 @@ def compile_genotype(
     check_replaceable(request.out, "build")
     request.check(network)
     complete = genotype.model_copy(update={"network": network})
-    graph, source = network_graph(genotype, network, weights, request)
+    graph, source = network_graph(genotype, network, weights, request.seed, request.say)
     if request.calibration is not None:
         kept_convolutions(graph, network, request.calibration.kept)  # a word that names nothing
     with replaced_whole(request.out, "build") as folder:
@@ -100,18 +100,25 @@ def compile_build(build: Path, request: Request) -> Report:
 
 
 def network_graph(
-    genotype: Genotype, network: Network, weights: Path | None, request: Request
+    genotype: Genotype,
+    network: Network,
+    weights: Path | None,
+    seed: int,
+    say: Progress = lambda _what, _share: None,
 ) -> tuple[Graph, str]:
-    """The network with its weights, and where they came from, in a few words."""
+    """The network with its weights, and where they came from, in a few words.
+
+    Without a file they are drawn from the seed, for which torch is needed.
+    """
     if weights is not None:
         tensors = read_weights_file(weights)
         return bound_graph(genotype, network, tensors, str(weights)), str(weights)
     from exporters.initialise import initialise
 
     graph = lower(genotype, network)
-    request.say("weights drawn from the seed", 0.0)
-    initialise(graph, network.input, request.seed)
-    return graph, UNTRAINED.format(seed=request.seed)
+    say("weights drawn from the seed", 0.0)
+    initialise(graph, network.input, seed)
+    return graph, UNTRAINED.format(seed=seed)
 
 
 def _write_build(

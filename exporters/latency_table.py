@@ -257,11 +257,7 @@ class _Measuring:
         sums = dict.fromkeys(self._course.space.operations, 0.0)
         for place in places:
             entry = entries[place.key(self._course.target, self._course.precision)]
-            sums[place.operation] += entry.median_ms * sum(
-                (path.operation, path.input) == (place.operation, place.input)
-                for node in genotype.cells[place.kind].nodes
-                for path in node.paths
-            )
+            sums[place.operation] += entry.median_ms * place.count(genotype)
         return sums
 
     # ---- the document ----------------------------------------------------------------------------

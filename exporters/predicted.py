@@ -25,13 +25,7 @@ def predicted_ms(
     )
     entries, total = table.by_key(), remainder
     for place in path_places(network, space)[0]:
-        cell = cells[place.kind]
-        count = sum(
-            (path.operation, path.input) == (place.operation, place.input)
-            for number, node in cell.numbered()
-            if number in cell.used()
-            for path in node.paths
-        )
+        count = place.count(genotype)
         if count:
             entry = entries.get(place.key(target, precision))
             if entry is None:

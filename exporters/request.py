@@ -134,7 +134,7 @@ class Request:
     def _planned(options: BuildOptions, plan: EnginePlan) -> BuildOptions:
         return replace(
             options,
-            rewrites=chosen(plan.rewrites) if plan.rewrites else (),
+            rewrites=chosen(plan.rewrites),
             opset=plan.opset,
             threads=options.threads or (plan.threads and min(plan.threads, available_cores())),
             tuning=plan,

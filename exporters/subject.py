@@ -77,19 +77,25 @@ class Subject:
     expected: onnx.ModelProto
     source: str
     _references: dict[Plan, Reference] = field(default_factory=dict, repr=False, compare=False)
+    _deployed: dict[Plan, Graph] = field(default_factory=dict, repr=False, compare=False)
     _distances: dict[Plan, Distance | None] = field(default_factory=dict, repr=False, compare=False)
 
     def deployed(self, plan: Plan) -> Graph:
         """The graph as an engine of that plan computes it."""
-        whole = deployed(self.graph, plan)
-        return embedded(whole, self.network.preprocessing, plan.embed)
+        return embedded(self._network_of(plan), self.network.preprocessing, plan.embed)
+
+    def _network_of(self, plan: Plan) -> Graph:
+        """Likewise, but for what is embedded; made once, since every judge asks for it."""
+        if plan not in self._deployed:
+            self._deployed[plan] = deployed(self.graph, plan)
+        return self._deployed[plan]
 
     def reference_for(self, plan: Plan) -> Reference:
         """The reference with the errors that an engine of that plan may make."""
         if plan.precision == "f32" and not (plan.embed or plan.rewrites):
             return self.reference
         if plan not in self._references:
-            graph, cases = deployed(self.graph, plan), self.reference.cases
+            graph, cases = self._network_of(plan), self.reference.cases
             if plan.one_size:
                 cases = self.reference.of_shape(self.input_shape)
             if PREPROCESS in plan.embed and self.network.preprocessing is not None:
@@ -168,7 +174,7 @@ class Subject:
             own = {case.name: case for case in self.reference.cases}
             pairs = [(own[case.name], case) for case in self.reference_for(plan).cases]
             real = [(case, exact.outputs[OUTPUT]) for case, exact in pairs if not case.drawn]
-            found = distance(deployed(self.graph, plan), *zip(*real, strict=True)) if real else None
+            found = distance(self._network_of(plan), *zip(*real, strict=True)) if real else None
             self._distances[plan] = found
         return self._distances[plan]
 

@@ -11,11 +11,9 @@ to show anything, tuning changes nothing.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from compiler.lower import INPUT
 from compiler.passes import REWRITES
@@ -23,7 +21,6 @@ from compiler.rewrite import apply
 from datac.documents.engine_plan import Decision, EnginePlan
 from exporters.control import FEWEST_ROUNDS, interval, speedups
 from exporters.default_plan import is_one_size, is_open, rewrites_for
-from exporters.embedded import wrapped
 from exporters.engines import Source
 from exporters.environment import environment
 from exporters.measure import measure
@@ -85,7 +82,7 @@ class _Tuning:
         self, source: Source, target: Target, options: BuildOptions, seconds: float
     ) -> None:
         self._source, self._target, self._options = source, target, options
-        self._seconds = seconds
+        self._seconds = self._share = seconds
         shape = options.input_shape
         self._input = next(x for x in source.inputs if x.shape == shape)
         self._decisions: list[Decision] = []
@@ -93,10 +90,10 @@ class _Tuning:
     def run(self) -> EnginePlan:
         current = Choice(threads=self._options.threads)
         promising = self._alone(current)
-        share = self._seconds / 2 / max(1, len(promising))
+        self._share = self._seconds / 2 / max(1, len(promising))
         for option in promising:
-            current = self._decide(current, option, share)
-        current = self._against_default(current, share)
+            current = self._faster(current, option.change(current), option.title)
+        current = self._or_default(current)
         return EnginePlan(
             target=self._target.name,
             precision=self._options.precision,
@@ -126,35 +123,28 @@ class _Tuning:
         left = [title for title in options if title not in slower]
         return [options[title] for title in sorted(left, key=lambda title: ratios[title][1])]
 
-    def _against_default(self, found: Choice, seconds: float) -> Choice:
+    def _or_default(self, found: Choice) -> Choice:
         """What was found, if it is faster than the target's default; else the default."""
         names = rewrites_for(self._target.name, replace(self._options, rewrites=None))
         default = Choice(frozenset(names), threads=self._options.threads)
         if found.rewrites == default.rewrites:
             return found
-        self._say("what was found, beside the default plan")
-        title = "this instead of the default plan"
-        with ExitStack() as stack:
-            runners = {"": self._load(stack, default), title: self._load(stack, found)}
-            ratio = self._ratios(runners, seconds)[title]
-        kept = ratio[2] < 1
-        self._decisions.append(self._decision(title, ratio, kept=kept))
-        return found if kept else default
+        return self._faster(default, found, "this instead of the default plan")
 
-    def _decide(self, current: Choice, option: Option, seconds: float) -> Choice:
-        changed = option.change(current)
+    def _faster(self, current: Choice, changed: Choice, title: str) -> Choice:
+        """The change, if it is faster beyond the noise; noted either way."""
         if changed == current:
             return current  # what it consists of is there already
-        self._say(f"with and without {option.title}")
+        self._say(f"with and without {title}")
         try:
             with ExitStack() as stack:
-                runners = {"": self._load(stack, current), option.title: self._load(stack, changed)}
-                ratio = self._ratios(runners, seconds)[option.title]
+                runners = {"": self._load(stack, current), title: self._load(stack, changed)}
+                ratio = self._ratios(runners, self._share)[title]
         except TargetFailed as error:
-            self._decisions.append(Decision(option=option.title, kept=False, reason=str(error)))
+            self._decisions.append(Decision(option=title, kept=False, reason=str(error)))
             return current
         kept = ratio[2] < 1
-        self._decisions.append(self._decision(option.title, ratio, kept=kept))
+        self._decisions.append(self._decision(title, ratio, kept=kept))
         return changed if kept else current
 
     def _options_to_try(self, plain: Choice) -> list[Option]:
@@ -186,12 +176,7 @@ class _Tuning:
         options = replace(
             self._options, rewrites=choice.ordered, opset=choice.opset, threads=choice.threads
         )
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="datac-tune-")))
-        with self._source.model(self._target, self._source.plan(self._target, options)) as model:
-            engine = self._target.build(model, options, folder)
-        runner = self._target.load(folder, engine, options)
-        how = self._source.network.preprocessing
-        return stack.enter_context(wrapped(runner, options.embed, how))
+        return self._source.load(self._target, options, stack)
 
     def _ratios(
         self, runners: Mapping[str, Runner], seconds: float

@@ -84,8 +84,9 @@ def run_compile(
             max_drop=MAX_DROP if max_drop is None else max_drop,
             **settings,
         )
-        make = _from_build if is_build else _from_genotype
-        report = make(build, inputs, request)
+        report = (
+            _from_build(build, inputs, request) if is_build else _from_genotype(inputs, request)
+        )
     console = output()
     console.print(summarise(report))
     console.print(f"report: {request.out / PAGE}", soft_wrap=True)
@@ -102,8 +103,7 @@ def run_emit(inputs: Inputs, out: Path | None, seed: int) -> ExitCode:
     out = out or Path(MODEL)
     if out.is_dir():
         raise BadInput(f"{out} is a folder; name the file to write: --out {out / MODEL}")
-    request = Request((), out, seed=seed)
-    graph, source = network_graph(genotype, network, weights, request)
+    graph, source = network_graph(genotype, network, weights, seed)
     found = emit(graph, genotype.model_copy(update={"network": network}), network, out)
     output().print(
         f"{out}: {found.paths} paths in {found.nodes} nodes, {found.size_bytes / 1e6:.1f} MB, "
@@ -126,8 +126,7 @@ def _from_build(build: Path, inputs: Inputs, request: Request) -> Report:
     return compile_build(build, _with_data(request, inputs, network))
 
 
-def _from_genotype(source: Path, inputs: Inputs, request: Request) -> Report:
-    del source
+def _from_genotype(inputs: Inputs, request: Request) -> Report:
     genotype, weights, network = _read_source(inputs)
     return compile_genotype(genotype, network, weights, _with_data(request, inputs, network))
 

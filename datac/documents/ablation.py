@@ -35,6 +35,11 @@ class AblatedPath(Document):
         description="no other path saves as much for as small a drop (or change, without data)"
     )
 
+    @property
+    def price(self) -> float:
+        """What leaving it out costs: metric where it was measured, else the outputs' change."""
+        return self.output_change if self.drop is None else self.drop
+
 
 class Ablation(Document):
     """All paths of a build, one engine (`datac.ablation/1`)."""

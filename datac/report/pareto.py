@@ -26,7 +26,7 @@ def pareto_figure(found: Ablation) -> Markup:
 
 class _Axes:
     def __init__(self, found: Ablation) -> None:
-        prices = [price(path) for path in found.paths]
+        prices = [path.price for path in found.paths]
         savings = [x for path in found.paths for x in (path.saved_low, path.saved_high)]
         self._x = _span(savings)
         self._y = _span(prices)
@@ -62,11 +62,6 @@ class _Axes:
         ]
 
 
-def price(path: AblatedPath) -> float:
-    """What leaving it out costs: metric where it was measured, else the outputs' change."""
-    return path.output_change if path.drop is None else path.drop
-
-
 def _span(values: list[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     room = 0.05 * (high - low) or 0.5
@@ -74,9 +69,9 @@ def _span(values: list[float]) -> tuple[float, float]:
 
 
 def _path(path: AblatedPath, axes: _Axes) -> list[Markup]:
-    x, y = axes.x(path.saved), axes.y(price(path))
+    x, y = axes.x(path.saved), axes.y(path.price)
     left, right = axes.x(path.saved_low), axes.x(path.saved_high)
-    title = f"{path.place} {path.operation}: saves {path.saved:.1%}, costs {price(path):.3g}"
+    title = f"{path.place} {path.operation}: saves {path.saved:.1%}, costs {path.price:.3g}"
     parts = [
         element("line", x1=left, x2=right, y1=y, y2=y, class_="line"),
         element(
