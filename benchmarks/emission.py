@@ -5,13 +5,15 @@
 
 Three exporters start from the same files of a build (genotype, weights, `model.py`), each export
 in a process of its own, in rounds that go over all exporters in an order drawn anew. Ratios are
-taken within a round, so that what slows the machine slows both sides of a ratio.
+taken within a round, so that what slows the machine slows both sides of a ratio. datac's whole
+process is the command that a user types, `datac compile GENOTYPE --weights FILE --emit-only`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -53,16 +55,14 @@ NETS: dict[str, dict[str, Any]] = {
 
 
 def export_once(exporter: str, build: Path, out: Path, again: int) -> dict[str, Any]:
-    """Seconds of the imports, of the first export and of `again` more in the same process."""
-    begin = time.perf_counter()
+    """Seconds of the first export and of `again` more in the same process, imports left out."""
     export = _datac(build, out) if exporter == "datac" else _torch(exporter, build, out)
-    imported = time.perf_counter()
     times = []
     for _ in range(1 + again):
         start = time.perf_counter()
         export()
         times.append(time.perf_counter() - start)
-    return {"import_s": imported - begin, "first_s": times[0], "again_s": times[1:]}
+    return {"first_s": times[0], "again_s": times[1:]}
 
 
 def _datac(build: Path, out: Path) -> Callable[[], None]:
@@ -118,20 +118,41 @@ def time_exports(
         draw.shuffle(order)
         for exporter in order:
             print(f"export {done + 1} of {repeats}: {exporter}", file=sys.stderr, flush=True)
-            worker = ("--worker", exporter, "--build", str(build), "--again", str(again))
-            begin = time.perf_counter()
-            finished = subprocess.run(
-                [sys.executable, "-W", "ignore", __file__, *worker, "--out", _file(out, exporter)],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL if exporter != "datac" else None,
-                text=True,
-                check=True,
-            )
-            seconds = time.perf_counter() - begin
+            worker = ("--worker", exporter, "--build", str(build), "--out", _file(out, exporter))
+            own = (__file__, *worker, "--again")
+            # One export and no more is the script that a user of torch would write.
+            alone = _command(build, out) if exporter == "datac" else (*own, "0")
+            seconds, _ = _timed(alone)
+            _, said = _timed((*own, str(again)))
             # The exporter of torch prints its own steps before.
-            record = json.loads(finished.stdout.splitlines()[-1])
+            record = json.loads(said.splitlines()[-1])
             records[exporter].append({"process_s": seconds, **record})
     return records
+
+
+def _command(build: Path, out: Path) -> tuple[str, ...]:
+    """`datac compile --emit-only`, with the genotype (which names its network) and the weights."""
+    from datac.documents.build_folder import GENOTYPE, WEIGHTS
+
+    source, weights = str(build / GENOTYPE), str(build / WEIGHTS)
+    words = ("compile", source, "--weights", weights, "--emit-only", "--out", _file(out, "datac"))
+    return ("-m", "datac", *words)
+
+
+def _timed(words: Sequence[str]) -> tuple[float, str]:
+    """Wall seconds of a Python of its own, and what it printed."""
+    begin = time.perf_counter()
+    finished = subprocess.run(
+        [sys.executable, "-W", "ignore", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.perf_counter() - begin
+    if finished.returncode:
+        raise SystemExit(f"{' '.join(words)} ended with {finished.returncode}: {finished.stderr}")
+    return seconds, finished.stdout
 
 
 def _file(out: Path, exporter: str) -> str:
