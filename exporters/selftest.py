@@ -58,10 +58,11 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Course:
-    """What to try. gpu: on a GPU; also the targets that may use one."""
+    """What to try; no targets or precisions: all. gpu: on one, the targets that may use it too."""
 
     cells: tuple[str, ...]
     targets: tuple[str, ...] = ()
+    precisions: tuple[Precision, ...] = ()
     gpu: bool = False
     seconds: float = SECONDS
     progress: Progress | None = None
@@ -105,15 +106,16 @@ def _begin(course: Course, known: SelfTest | None) -> SelfTest:
         gpu=_gpu(),
         cuda=None if version is None else f"{version[0]}.{version[1]}",
         targets=course.targets,
+        precisions=course.precisions,
         device="cuda" if course.gpu else "cpu",
     )
     if known is None:
         return fresh
     before = (known.environment.processor, known.environment.packages, known.gpu)
-    asked = (known.targets, known.device)
+    asked = (known.targets, known.precisions, known.device)
     if before != (here.processor, here.packages, fresh.gpu):
         return fresh
-    if asked != (fresh.targets, fresh.device):
+    if asked != (fresh.targets, fresh.precisions, fresh.device):
         return fresh
     return fresh.model_copy(update={"tested": known.tested})
 
@@ -139,7 +141,7 @@ def _try(cell: str, net: str, course: Course) -> list[Tested]:
         request = Request(
             course.targets or tuple(TARGETS),
             Path(name) / "build",
-            precisions=PRECISIONS,
+            precisions=course.precisions or PRECISIONS,
             data=labelled_inputs(open_dataset(DATA[net]), network, "val", 4),
             device="cuda" if course.gpu else "cpu",
             bench_seconds=course.seconds,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from datac.documents.precision import PRECISIONS
 from datac.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from datac.documents.precision import Precision
     from datac.documents.selftest import SelfTest, Tested
 
 
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
 @click.option("--gpu", is_flag=True, help="On an NVIDIA GPU, also what could run on the CPU.")
 @click.option("--cell", "cells", multiple=True, help="These alone.  [default: all published]")
 @click.option("--target", "targets", multiple=True, help="These alone.  [default: all]")
+@click.option(
+    "--precision",
+    "precisions",
+    type=click.Choice(PRECISIONS),
+    multiple=True,
+    help="These alone.  [default: all]",
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.1),
@@ -36,7 +45,12 @@ if TYPE_CHECKING:
     help="File to write; cells that it holds already are not tried again.",
 )
 def selftest(
-    gpu: bool, cells: tuple[str, ...], targets: tuple[str, ...], seconds: float, out: Path
+    gpu: bool,
+    cells: tuple[str, ...],
+    targets: tuple[str, ...],
+    precisions: tuple[Precision, ...],
+    seconds: float,
+    out: Path,
 ) -> ExitCode:
     """Build, load, check and time the published cells in every precision, on all targets.
 
@@ -56,7 +70,7 @@ def selftest(
     check_writable_file(out)
     known = read_json(out, SelfTest) if out.exists() else None
     with progress_line() as show:
-        course = Course(cells or NAMES, targets, gpu, seconds, show)
+        course = Course(cells or NAMES, targets, precisions, gpu, seconds, show)
         found = run_selftest(course, known, save=lambda state: write_beside(out, state.to_json()))
     write_beside(out, found.to_json())
     console = output()

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from datac.documents.document import Document
 from datac.documents.environment import Environment
+from datac.documents.precision import Precision
 from datac.documents.report import TargetResult
 
 
@@ -40,6 +41,7 @@ class SelfTest(Document):
     gpu: str = Field(description="its name, or why there is none")
     cuda: str | None = Field(default=None, description="the newest that the driver runs")
     targets: tuple[str, ...] = Field(default=(), description="that were tried; none: all")
+    precisions: tuple[Precision, ...] = Field(default=(), description="likewise")
     device: Literal["cpu", "cuda"] = Field(
         default="cpu", description="that the targets torch and onnx ran on"
     )

@@ -26,11 +26,10 @@ TINY = {
 def tiny(monkeypatch):
     monkeypatch.setattr(module, "SMALL", TINY)
     monkeypatch.setattr(module, "BATCHES", (1, 3))
-    monkeypatch.setattr(module, "PRECISIONS", ("f32", "int8"))
 
 
 def course(*targets):
-    return Course(("gdas-v1",), targets or ("onnx", "trt"), seconds=0.05)
+    return Course(("gdas-v1",), targets or ("onnx", "trt"), ("f32", "int8"), seconds=0.05)
 
 
 def test_every_engine_is_judged_timed_and_measured_and_what_is_missing_is_said():
@@ -59,6 +58,8 @@ def test_every_engine_is_judged_timed_and_measured_and_what_is_missing_is_said()
     other = found.model_copy(update={"gpu": "another"})
     assert module._begin(course(), other).tested == ()
     assert module._begin(course("onnx"), found).tested == (), "fewer targets were asked for then"
+    wider = Course(("gdas-v1",), ("onnx", "trt"), ("f32", "f16", "int8"))
+    assert module._begin(wider, found).tested == (), "fewer precisions were asked for then"
     assert module._begin(course(), found).tested == found.tested
 
 
