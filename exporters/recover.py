@@ -17,6 +17,9 @@ from exporters.cell_reader import CellFound
 from exporters.cell_walk import FoundCells
 from exporters.onnx_view import OnnxView
 
+FEWEST_CELLS = 3
+"""Of a network that has a cell of both kinds: those at a third and at two thirds reduce."""
+
 
 def genotype_from_structure(model: onnx.ModelProto, path: Path) -> Genotype:
     """BadInput where the cells cannot be told, or are of no one genotype."""
@@ -34,7 +37,8 @@ def genotype_from_structure(model: onnx.ModelProto, path: Path) -> Genotype:
     for index, value in enumerate(values):
         cell = found.at(value)
         assert cell is not None  # in_order gives cells alone
-        reduces = index > 0 and widths[index] == 2 * widths[index - 1]
+        # The first has none before it to be wider than; with fewer than three, all reduce.
+        reduces = widths[index] == 2 * widths[index - 1] if index else len(values) < FEWEST_CELLS
         kind: CellKind = "reduction" if reduces else "normal"
         read = _ways(view, cell, path, index, values)
         ways[kind] = [way for way in ways.get(kind, read) if way in read]

@@ -114,6 +114,18 @@ def test_structure_alone_gives_a_segmentation_nets_cells(genotype, networks, tmp
             assert renumbered(found.cells[kind]) == renumbered(cell), kind
 
 
+def test_a_file_whose_cells_all_reduce_holds_half_a_genotype(genotype, networks, tmp_path):
+    network = networks.classification.model_copy(update={"cells": 2})
+    graph = lower(genotype, network)
+    initialise(graph, network.input, 0)
+    path = tmp_path / "model.onnx"
+    onnx.save(canonical_onnx(canonical_graph(graph), genotype, network), path)
+    strip(path)
+    anonymous(path)
+    with pytest.raises(BadInput, match="has no two kinds of cell"):
+        inspect_file(path)
+
+
 def test_cells_that_differ_are_of_no_genotype(published):
     _, path = published
     strip(path)
