@@ -65,6 +65,9 @@ MOST_PATHS = 4
 PRIOR = 0.05
 """How much a factor's distance from 1 weighs, against relative errors of the fitted networks."""
 
+TOGETHER = 12
+"""Whole networks that are loaded at once; each holds its weights and its largest activations."""
+
 LEAST = 1e-6
 ROUNDS = 15
 
@@ -235,16 +238,23 @@ class _Measuring:
         return [random_genotype(self._course.space, draw) for _ in range(count)]
 
     def _networks(self, genotypes: Sequence[Genotype]) -> list[float]:
-        """Milliseconds of each, all in the same rounds."""
+        """Milliseconds of each, as many in the same rounds as there is memory for."""
+        found: list[float] = []
+        for first in range(0, len(genotypes), TOGETHER):
+            self._course.say("whole networks", first / len(genotypes))
+            found += self._some_networks(genotypes[first : first + TOGETHER], first, len(genotypes))
+        return found
+
+    def _some_networks(self, genotypes: Sequence[Genotype], first: int, of: int) -> list[float]:
         with ExitStack() as stack:
             runners = {}
-            for index, genotype in enumerate(genotypes):
-                self._course.say("whole networks", index / len(genotypes))
+            for index, genotype in enumerate(genotypes, first):
                 graph = lower(genotype, self._course.network)
                 _bind(graph, index)
                 runners[str(index)] = self._load(stack, graph)
             shape = (1, *self._course.network.input)
-            times = self._measure(runners, shape, 6 * self._course.seconds)
+            seconds = 6 * self._course.seconds * len(genotypes) / of
+            times = self._measure(runners, shape, seconds)
         return [float(np.median(times[name].round_medians)) for name in runners]
 
     def _by_operation(

@@ -107,6 +107,7 @@ class Request:
             rewrites_for(name, self.options(network))
         self._check_profile((1, *network.input))
         self._check_plans(network)
+        self._check_table()
         if PREPROCESS in self.embed and network.preprocessing is None:
             raise BadInput(
                 "--embed preprocess needs to know how an image is prepared, and this network does "
@@ -129,6 +130,34 @@ class Request:
                     f"--target {plan.target} --precision {plan.precision} with it"
                 )
             rewrites_for(plan.target, self._planned(self.options(network, plan.precision), plan))
+
+    def _check_table(self) -> None:
+        """The table has to be of engines like these: by their default plan, of one size."""
+        if self.table is None:
+            return
+        other = {
+            "--rewrite": self.rewrites is not None,
+            "--plan": self.plans,
+            "--tune": self.tune_seconds,
+            "--embed": self.embed,
+            "--profile": self.profile,
+            "--height-width dynamic": self.dynamic,
+        }
+        for option, given in other.items():
+            if given:
+                raise BadInput(
+                    "--table predicts engines of one size, made by the default plan; "
+                    f"leave out {option}, or the table"
+                )
+        where = "cuda" if self.table.machine.device.startswith("cuda") else "cpu"
+        if where != self.device:
+            raise BadInput(f"--table is of engines on {where}; give --device {where} with it")
+        threads = self.table.machine.threads
+        if threads not in (None, self.threads or available_cores()):
+            raise BadInput(
+                f"--table is of engines on {threads} CPU threads; give --threads {threads} with "
+                "it, or measure one for another number with datac table --threads"
+            )
 
     @staticmethod
     def _planned(options: BuildOptions, plan: EnginePlan) -> BuildOptions:

@@ -1,5 +1,6 @@
 """`datac table`: contexts, the fit, and a table that a search can read."""
 
+import datetime
 import json
 from dataclasses import replace
 
@@ -12,10 +13,10 @@ from compiler.candidates import SEARCH_SPACE
 from compiler.path_places import path_places
 from compiler.verify import verify
 from datac.cli import run
-from datac.documents.latency_table import LatencyTable
+from datac.documents.latency_table import LatencyTable, Machine
 from datac.documents.read import read_json
 from datac.documents.search_space import SearchSpace
-from datac.errors import PlatformMissing
+from datac.errors import BadInput, PlatformMissing
 from exporters.export import compile_genotype
 from exporters.latency_table import (
     COPIES,
@@ -105,6 +106,31 @@ def test_a_table_holds_every_place_and_search_and_compile_can_read_it(networks, 
 def test_a_target_that_does_not_run_here_is_missing(networks):
     with pytest.raises(PlatformMissing):
         make_table(Course("trt", networks.classification, SPACE))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"threads": 2}, "give --threads 1 with it"),
+        ({"rewrites": ()}, "leave out --rewrite"),
+        ({"embed": ("argmax",)}, "leave out --embed"),
+        ({"tune_seconds": 1.0}, "leave out --tune"),
+        ({"dynamic": True}, "leave out --height-width dynamic"),
+        ({"device": "cuda"}, "on cpu; give --device cpu"),
+    ],
+)
+def test_a_table_predicts_no_engine_unlike_those_it_is_of(networks, tmp_path, changed, words):
+    now = datetime.datetime.now(datetime.UTC)
+    table = LatencyTable(
+        machine=Machine(device="a processor", threads=1, platform="any"),
+        runtimes={},
+        measured=now,
+        expires=now + datetime.timedelta(days=1),
+        entries=(),
+    )
+    request = Request(("onnx",), tmp_path / "build", **{"threads": 1, "table": table} | changed)
+    with pytest.raises(BadInput, match=words):
+        request.check(networks.classification)
 
 
 def test_the_command_writes_a_table_with_the_command_that_renews_it(tmp_path, capsys):
