@@ -40,6 +40,9 @@ ORIGINS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 """File of a build → what it came from, and the step that made it."""
 
+REBUILD = "rebuild it: "
+"""Before the command that makes an engine again, in a sentence on what is wrong with it."""
+
 NOT_DIGESTED = {MANIFEST, REPORT, PAGE, MARKER}
 """What tells of a build rather than being it."""
 
@@ -147,7 +150,7 @@ def read_side_car(
     decides what this process does.
     """
     place = engine.relative_to(folder).as_posix()
-    way_out = f"rebuild it: {rebuild_command(folder, engine.name)}"
+    way_out = f"{REBUILD}{rebuild_command(folder, engine.name)}"
     if not trust:
         listed = {name for name in manifest.files if name.startswith(f"{place}/")}
         files = (path for path in engine.rglob("*") if path.is_file())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,16 @@ from datac.documents.build_folder import (
     RUNTIME,
     SOURCE,
     WEIGHTS,
+    Manifest,
 )
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.profile import Profile
 from datac.documents.report import Report
+from datac.errors import BadInput
 from datac.output_folder import check_replaceable, replaced_whole, write_beside
 from exporters.build_folder import (
+    REBUILD,
     engine_folders,
     read_build_genotype,
     read_manifest,
@@ -47,7 +51,7 @@ from exporters.standalone import runtime_source
 from exporters.subject import open_subject
 from exporters.targets import resolve
 from exporters.targets.specialise import write_model
-from exporters.targets.target import missing_for
+from exporters.targets.target import BuildOptions, missing_for
 from exporters.task import LabelledInputs
 
 SEEDED_CASES = 4
@@ -88,8 +92,7 @@ def compile_build(build: Path, request: Request) -> Report:
         if missing_for(resolve(name), request.options(network, precision)) is None
     }
     stay = [at for at in engine_folders(build, manifest) if at.name not in wanted]
-    for engine in stay:
-        open_engine(build, engine, manifest, request.options(network))
+    _require_sound(build, stay, manifest, request.options(network))
     with replaced_whole(request.out, "build") as folder:
         for name in (MODEL, SOURCE, GENOTYPE, WEIGHTS, REFERENCE):
             shutil.copyfile(build / name, folder / name)
@@ -97,6 +100,30 @@ def compile_build(build: Path, request: Request) -> Report:
             shutil.copytree(engine, folder / ENGINES / engine.name)
         keep = tuple(folder / ENGINES / engine.name for engine in stay)
         return _finish(folder, genotype, network, manifest.weights, request, keep)
+
+
+def _require_sound(
+    build: Path, stay: Sequence[Path], manifest: Manifest, options: BuildOptions
+) -> None:
+    """BadInput for engines that are not the build's, with all that have to be made along.
+
+    Each alone would name itself as the way out, and two damaged ones would send from one to the
+    other.
+    """
+    wrong = {}
+    for engine in stay:
+        try:
+            open_engine(build, engine, manifest, options)
+        except BadInput as error:
+            wrong[engine.name] = str(error).partition(f"; {REBUILD}")[0]
+    if wrong:
+        pairs = [name.rsplit("-", 1) for name in wrong]
+        words = [f"--target {target}" for target in dict.fromkeys(target for target, _ in pairs)]
+        words += [f"--precision {each}" for each in dict.fromkeys(each for _, each in pairs)]
+        raise BadInput(
+            f"{next(iter(wrong.values()))}; it would stay as it is, so make it again in this "
+            f"command: add {' '.join(words)}"
+        )
 
 
 def network_graph(

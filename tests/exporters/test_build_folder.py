@@ -1,6 +1,7 @@
 """Digests, manifest and side-cars on disk."""
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 
 import onnx
@@ -23,6 +24,8 @@ from exporters.build_folder import (
 )
 from exporters.build_folder import sha256 as digest_of
 from exporters.check import check
+from exporters.export import compile_build
+from exporters.request import Request
 
 
 def test_a_digest_is_that_of_the_bytes(tmp_path):
@@ -163,6 +166,21 @@ def test_a_swapped_engine_is_refused_with_the_command_that_rebuilds_it(build):
     for use in (check, lambda folder: bench(folder, seconds=0.1)):
         with pytest.raises(BadInput, match=command):
             use(build)
+
+
+def test_damaged_engines_that_would_stay_are_made_again_together(build):
+    """Not one after the other: either would be in the way of the other."""
+    damaged(build)
+    side_car = build / "engines" / "openvino-f32" / "engine.json"
+    side_car.write_text(side_car.read_text() + " ")
+    request = Request(("torch",), build, threads=1, bench_seconds=0.0)
+    both = ("openvino", "onnx")
+    with pytest.raises(BadInput, match=r"--target onnx --target openvino --precision f32$"):
+        compile_build(build, request)
+    for target in both:
+        with pytest.raises(BadInput, match="it would stay as it is"):
+            compile_build(build, replace(request, targets=(target,)))
+    assert compile_build(build, replace(request, targets=both)).verdict == "pass"
 
 
 def test_trust_loads_it_and_the_gate_judges_it_all_the_same(build):
