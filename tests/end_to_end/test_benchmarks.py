@@ -44,6 +44,14 @@ def test_emission(tmp_path):
     assert "| torch.onnx.export, dynamo=False |" in done.stdout
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="another kernel keeps no highest mark")
+def test_the_peak_memory_is_what_a_runtime_takes_that_keeps_nothing(tmp_path):
+    words = ("--net", "cifar", "--batch", "4", "--way", "onnx-open", "--repeats", "1")
+    run("memory.py", *words, folder=tmp_path)
+    (row,) = json.loads((tmp_path / "out.json").read_text())
+    assert 0.8 < row["measured"] / row["predicted"] < 1.25
+
+
 def test_healthy_runs_stay_well_within_the_gate(tmp_path):
     pytest.importorskip("openvino")
     small = ("--net", "segmentation", "--cell", "data-m4", "--seeds", "1")
