@@ -43,6 +43,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "merge_pointwise": (SHARED, "merge_pointwise"),
     "relu_above_concat": (SHARED, "relu_above_concat"),
     "split_pointwise": (SHARED, "relu_above_concat", "split_pointwise"),
+    "sum_halves": (SHARED, "sum_halves"),
     "merge_sums": ("merge_sums",),
     "merge_sums_with_skips": ("merge_sums_with_skips",),
     "balance_sums": ("balance_sums",),
@@ -50,6 +51,14 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "pad + taps": ("drop_padding_taps", "pad_channels"),
     "pad + taps + merge": ("drop_padding_taps", SHARED, "merge_pointwise", "pad_channels"),
     "pad + taps + relu": ("drop_padding_taps", SHARED, "relu_above_concat", "pad_channels"),
+    "pad + taps + relu + halves": (
+        "drop_padding_taps",
+        SHARED,
+        "sum_halves",
+        "relu_above_concat",
+        "pad_channels",
+    ),
+    "taps + relu + halves": ("drop_padding_taps", SHARED, "sum_halves", "relu_above_concat"),
     "taps + relu": ("drop_padding_taps", SHARED, "relu_above_concat"),
     "taps + split": ("drop_padding_taps", SHARED, "relu_above_concat", "split_pointwise"),
 }

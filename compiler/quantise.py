@@ -23,6 +23,7 @@ from compiler.ops import (
     Conv,
     Identity,
     MaxPool,
+    PadEnd,
     Quantize,
     QuantizedConv,
     Relu,
@@ -141,7 +142,7 @@ class _Quantising:
         if name in self._made:
             return self._quantize[name]
         node = self._source[name]
-        if not isinstance(node.op, Concat | Identity | MaxPool | Shift):
+        if not isinstance(node.op, Concat | Identity | MaxPool | PadEnd | Shift):
             return None
         found = {self._steps_of(operand) for operand in node.operands}
         return found.pop() if len(found) == 1 else None

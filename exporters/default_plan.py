@@ -16,7 +16,13 @@ from datac.errors import BadInput
 from exporters.targets.target import BuildOptions
 
 DEFAULTS: dict[tuple[str, Precision], tuple[str, ...]] = {
-    ("onnx", "f32"): ("drop_padding_taps", "share_relu", "relu_above_concat", "pad_channels"),
+    ("onnx", "f32"): (
+        "drop_padding_taps",
+        "share_relu",
+        "sum_halves",
+        "relu_above_concat",
+        "pad_channels",
+    ),
     ("openvino", "f32"): ("drop_padding_taps", "share_relu", "relu_above_concat"),
 }
 """(target, precision) → the rewrites, by their names in `compiler.passes.REWRITES`."""

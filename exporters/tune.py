@@ -30,6 +30,7 @@ from exporters.targets.target import BuildOptions, Runner, Target, TargetFailed
 TRIED: tuple[tuple[str, ...], ...] = (
     ("drop_padding_taps",),
     ("pad_channels",),
+    ("share_relu", "sum_halves"),
     ("share_relu", "relu_above_concat"),
     ("share_relu", "relu_above_concat", "split_pointwise"),
     ("share_relu", "merge_pointwise"),

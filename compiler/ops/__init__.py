@@ -7,7 +7,7 @@ from compiler.ops.norm import BatchNorm
 from compiler.ops.op import Cost, Op, TensorType, WeightSpec
 from compiler.ops.pool import AvgPool, GlobalAvgPool, MaxPool
 from compiler.ops.quantize import Quantize, QuantizedConv
-from compiler.ops.shape import Cast, ChannelSlice, Concat, Flatten, Input, ResizeLike, Shift
+from compiler.ops.shape import Cast, ChannelSlice, Concat, Flatten, Input, PadEnd, ResizeLike, Shift
 
 OPERATIONS: dict[str, type[Op]] = {
     "input": Input,
@@ -26,6 +26,7 @@ OPERATIONS: dict[str, type[Op]] = {
     "concat": Concat,
     "channel_slice": ChannelSlice,
     "shift": Shift,
+    "pad_end": PadEnd,
     "resize_like": ResizeLike,
     "flatten": Flatten,
     "cast": Cast,
@@ -58,6 +59,7 @@ __all__ = [
     "Linear",
     "MaxPool",
     "Op",
+    "PadEnd",
     "Prepare",
     "Quantize",
     "QuantizedConv",

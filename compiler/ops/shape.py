@@ -188,6 +188,45 @@ class Shift(Op):
 
 
 @dataclass(frozen=True)
+class PadEnd(Op):
+    """A row and a column of zeros behind the last. (N, C, H, W) → (N, C, H + 1, W + 1)."""
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        """One more of both."""
+        (x,) = operands
+        expect_rank(x, 4, "pad_end")
+        if not all(isinstance(size, int) for size in x.shape[2:]):
+            raise ValueError(f"pad_end needs a known size, not {x.shape[2:]}")
+        height, width = (int(size) + 1 for size in x.shape[2:])
+        return TensorType((*x.shape[:2], height, width), x.dtype)
+
+    def compute(self, weights: Arrays, *operands: Array) -> Array:
+        """`numpy.pad`."""
+        import numpy as np
+
+        del weights
+        return np.pad(operands[0], ((0, 0), (0, 0), (0, 1), (0, 1)))
+
+    def to_torch(self) -> Callable[..., Any]:
+        """`functional.pad`."""
+        from torch.nn import functional
+
+        return lambda x: functional.pad(x, (0, 1, 0, 1))
+
+    def source_call(self, module: str, operands: Sequence[str]) -> str:
+        """`functional.pad`."""
+        del module
+        return f"F.pad({operands[0]}, (0, 1, 0, 1))"
+
+    def to_onnx(self, emit: Emitter, *operands: str) -> str:
+        """`Pad`, which runtimes make a part of the convolution that reads it."""
+        import numpy as np
+
+        pads = emit.constant(np.array([0, 0, 0, 0, 0, 0, 1, 1], np.int64), "pads")
+        return emit.node("Pad", [*operands, pads])
+
+
+@dataclass(frozen=True)
 class ResizeLike(Op):
     """Bilinear to the height and width of the second operand, corners not aligned.
 

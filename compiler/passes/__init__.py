@@ -12,6 +12,7 @@ from compiler.passes.remove_dead_channels import RemoveDeadChannels
 from compiler.passes.remove_zero_paths import RemoveZeroPaths
 from compiler.passes.share_relu import ShareRelu
 from compiler.passes.split_pointwise import SplitPointwise
+from compiler.passes.sum_halves import SumHalves
 from compiler.rewrite import Rewrite
 
 CANONICAL = (FoldBatchNorm(),)
@@ -22,6 +23,7 @@ REWRITES: dict[str, Rewrite] = {
     "remove_dead_channels": RemoveDeadChannels(),
     "drop_padding_taps": DropPaddingTaps(),
     "share_relu": ShareRelu(),
+    "sum_halves": SumHalves(),
     "merge_depthwise": MergeDepthwise(),
     "merge_pointwise": MergePointwise(),
     "relu_above_concat": ReluAboveConcat(),

@@ -5,7 +5,7 @@
 Exact: each output channel still reads its one input channel. Kernels of different reach are
 embedded in the largest: a kernel k with dilation d is one of d·(k-1) + 1 taps with zeros between,
 and padding grows by as much as the reach on both sides. Fewer kernels to launch, more products with
-zero; on CPUs it makes engines slower by 15 to 48 % (docs/results/rewrites.md).
+zero; on CPUs it makes engines slower by 14 to 46 % (docs/results/rewrites.md).
 
 It does not fire where
  1. the strides differ: then the outputs have different sizes;

@@ -34,6 +34,7 @@ from compiler.ops import (
     Linear,
     MaxPool,
     Op,
+    PadEnd,
     Relu,
     ResizeLike,
     Scale,
@@ -45,7 +46,7 @@ from compiler.rewrite import Applied
 BLOCK = 16
 """Of ONNX Runtime with AVX-512 (`MlasNchwcGetBlockSize`); 8 divides it, the one of AVX2."""
 
-CHANNELWISE = (AvgPool, Flatten, GlobalAvgPool, Identity, MaxPool, Relu, Scale, Shift)
+CHANNELWISE = (AvgPool, Flatten, GlobalAvgPool, Identity, MaxPool, PadEnd, Relu, Scale, Shift)
 """What treats every channel by itself and makes zeros of zeros."""
 
 Places = NDArray[np.int64]
