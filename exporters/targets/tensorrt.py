@@ -13,9 +13,19 @@ from datac.documents.precision import Precision
 from datac.output_folder import write_beside
 from exporters.gpu import Gpu
 from exporters.nvidia_driver import why_no_gpu
+from exporters.targets.kernels import Kernel
 from exporters.targets.packages import why_not_importable
-from exporters.targets.target import BuildOptions, Engine, Missing, Runner, require, require_version
+from exporters.targets.target import (
+    Arrays,
+    BuildOptions,
+    Engine,
+    Missing,
+    Runner,
+    require,
+    require_version,
+)
 from exporters.targets.tensorrt_builder import FILE, build_plan, network_flags
+from exporters.targets.tensorrt_profile import kernels_of
 from exporters.targets.tensorrt_runner import TensorRTRunner
 
 
@@ -84,6 +94,14 @@ class TensorRT:
         trt = import_module("tensorrt")
         require_version("TensorRT", self.name, options.precision, engine, trt.__version__)
         return TensorRTRunner(trt, "TensorRT", folder / engine.file)
+
+    def profile(
+        self, folder: Path, engine: Engine, options: BuildOptions, inputs: Arrays, calls: int
+    ) -> list[Kernel]:
+        """By TensorRT's own profiler."""
+        with self.load(folder, engine, options) as runner:
+            assert isinstance(runner, TensorRTRunner)
+            return kernels_of(*runner.time_layers(inputs, calls))
 
 
 def timing_cache_file(version: str, gpu: str) -> Path:

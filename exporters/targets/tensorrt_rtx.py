@@ -10,9 +10,19 @@ from compiler.quantise import Scheme
 from datac.documents.precision import Precision
 from datac.output_folder import write_beside
 from exporters.nvidia_driver import why_no_gpu
+from exporters.targets.kernels import Kernel
 from exporters.targets.packages import why_not_importable
-from exporters.targets.target import BuildOptions, Engine, Missing, Runner, require, require_version
+from exporters.targets.target import (
+    Arrays,
+    BuildOptions,
+    Engine,
+    Missing,
+    Runner,
+    require,
+    require_version,
+)
 from exporters.targets.tensorrt_builder import FILE, build_plan
+from exporters.targets.tensorrt_profile import kernels_of
 from exporters.targets.tensorrt_runner import TensorRTRunner
 
 DEFAULT_CAPABILITIES = "default: 8.0, 8.6, 8.9, 12.0 and later"  # NVIDIA's CPU-only AOT page
@@ -74,3 +84,11 @@ class TensorRTRTX:
         trt = import_module("tensorrt_rtx")
         require_version("TensorRT-RTX", self.name, options.precision, engine, trt.__version__)
         return TensorRTRunner(trt, "TensorRT-RTX", folder / engine.file)
+
+    def profile(
+        self, folder: Path, engine: Engine, options: BuildOptions, inputs: Arrays, calls: int
+    ) -> list[Kernel]:
+        """By TensorRT's own profiler."""
+        with self.load(folder, engine, options) as runner:
+            assert isinstance(runner, TensorRTRunner)
+            return kernels_of(*runner.time_layers(inputs, calls))

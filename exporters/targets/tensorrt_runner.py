@@ -62,6 +62,30 @@ class TensorRTRunner:
         download = self._gpu.time(self._download)
         return compute, upload + download
 
+    def time_layers(self, inputs: Arrays, calls: int) -> tuple[str, dict[str, list[float]]]:
+        """What the plan says of its layers, as JSON, and layer → milliseconds of each call.
+
+        A warm call before is not counted.
+        """
+        trt, times = self._trt, dict[str, list[float]]()
+
+        class Times(trt.IProfiler):  # type: ignore[misc, name-defined]
+            """Told of every layer of a call, in the order in which they ran."""
+
+            def __init__(self) -> None:
+                trt.IProfiler.__init__(self)
+
+            def report_layer_time(self, layer_name: str, ms: float) -> None:
+                """Called by TensorRT once the call has ended."""
+                times.setdefault(layer_name, []).append(ms)
+
+        self.run(inputs)
+        self._context.profiler = Times()
+        for _ in range(calls):
+            self.run(inputs)
+        inspector = self._engine.create_engine_inspector()
+        return inspector.get_engine_information(trt.LayerInformationFormat.JSON), times
+
     def _bind(self, inputs: Arrays) -> dict[str, Array]:
         """Set shapes and addresses; the inputs in the engine's types, each one block of memory."""
         ready: dict[str, Array] = {}

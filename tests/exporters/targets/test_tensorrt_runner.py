@@ -16,7 +16,7 @@ INPUT, OUTPUT = 0, 1
 class Context:
     def __init__(self, driver, largest_batch):
         self.driver, self.largest_batch = driver, largest_batch
-        self.shape, self.addresses = None, {}
+        self.shape, self.addresses, self.profiler = None, {}, None
 
     def set_input_shape(self, name, shape):
         self.shape = tuple(shape)
@@ -35,6 +35,9 @@ class Context:
         target = kind.from_address(self.addresses["logits"])
         target[:] = [2 * value for value in source]
         self.driver.clock_ms += 5
+        if self.profiler is not None:
+            self.profiler.report_layer_time("stem/conv + stem/relu0", 3.0)
+            self.profiler.report_layer_time("head/conv", 2.0)
         return True
 
 
@@ -59,6 +62,10 @@ class Engine:
     def create_execution_context(self):
         return self.context
 
+    def create_engine_inspector(self):
+        layers = [{"Name": "stem/conv + stem/relu0"}, {"Name": "head/conv"}]
+        return SimpleNamespace(get_engine_information=lambda format: f"{format}: {layers}")
+
 
 class Log:
     class Severity:
@@ -82,6 +89,8 @@ def trt(driver):
         Runtime=Runtime,
         ILogger=Log,
         TensorIOMode=SimpleNamespace(INPUT=INPUT, OUTPUT=OUTPUT),
+        IProfiler=object,
+        LayerInformationFormat=SimpleNamespace(JSON="json"),
         nptype=lambda kind: np.float32,
         __version__="11.4.0",
     )
@@ -112,6 +121,13 @@ def test_an_input_that_is_not_one_block_is_read_right(trt, plan, image):
 def test_compute_and_transfers_are_timed_apart(trt, plan, image):
     with TensorRTRunner(trt, "TensorRT", plan) as runner:
         assert runner.time_call({"input": image((1, 3, 4, 4))}) == (5.0, 2.0)
+
+
+def test_layers_are_timed_call_by_call_behind_a_warm_one(trt, plan, image):
+    with TensorRTRunner(trt, "TensorRT", plan) as runner:
+        information, times = runner.time_layers({"input": image((1, 3, 4, 4))}, 3)
+    assert information.startswith("json: ")
+    assert times == {"stem/conv + stem/relu0": [3.0] * 3, "head/conv": [2.0] * 3}
 
 
 def test_leaving_frees_everything(trt, plan, image, driver):
