@@ -28,7 +28,7 @@ from exporters.check_build import judge_check_build, why_unseen, why_wrong
 from exporters.class_numbers import judge_classes
 from exporters.control import MAX_DROP, compare_with_controls
 from exporters.disagreement import why_clear
-from exporters.engine_files import ONNX_FILES, engine_difference
+from exporters.engine_files import ONNX_FILES, PLANS, engine_difference
 from exporters.engines import Built, open_engines
 from exporters.environment import environment
 from exporters.numbers import Numbers, judge_numbers
@@ -198,14 +198,21 @@ def _judge_outputs(runner: Runner, reference: Reference, built: Built) -> Number
 
 
 def _judge_places(built: Built, subject: Subject) -> Built:
-    """Look inside, where the engine is an ONNX file and an input fits it."""
+    """Look inside, where an input fits it.
+
+    An engine that is an ONNX file is looked into in any case; a plan, which has to be built once
+    more for that, where its outputs are wrong.
+    """
     cases = subject.reference.fitting(built.sizes)
-    if built.result.target not in ONNX_FILES or not cases:
+    is_wrong_plan = built.result.target in PLANS and built.result.verdict == "fail"
+    if not cases or not (built.result.target in ONNX_FILES or is_wrong_plan):
         return built
+    model = subject.model_for(built) if is_wrong_plan else None
+    graph = subject.deployed(built.plan)
     try:
         if PREPROCESS in built.plan.embed:
             cases = subject.reference_for(built.plan).fitting(built.sizes)
-        places = judge_check_build(built, subject.deployed(built.plan), cases[0], subject.unfolded)
+        places = judge_check_build(built, graph, cases[0], subject.unfolded, model)
     except TargetFailed as error:
         # Exposing may ask for what the target cannot do; the outputs are judged all the same.
         unknown = PlacesResult(judged=0, tolerated=TOLERATED, reason=str(error))

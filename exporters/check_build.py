@@ -18,8 +18,10 @@ from compiler.embed import PREPROCESS
 from compiler.graph import Graph
 from compiler.lower import CLASSES, IMAGE, INPUT
 from compiler.places import boundaries
+from datac.documents.build_folder import MODEL
 from datac.documents.report import PlaceResult, PlacesResult
 from exporters.embedded import to_image
+from exporters.engine_files import ONNX_FILES
 from exporters.engines import Built
 from exporters.expose import expose
 from exporters.likely import likely_kind
@@ -27,21 +29,27 @@ from exporters.onnx_file import read_onnx
 from exporters.places import TOLERATED, PlaceError, Seen, judge_places, unseen
 from exporters.reference import Case
 from exporters.rounding import ARITHMETIC, Arithmetic
-from exporters.targets.specialise import write_model
+from exporters.targets import resolve
+from exporters.targets.specialise import specialise_model, write_model
 from exporters.targets.target import Array, Arrays
 
 MOST_WRONG = 20
 
 
 def judge_check_build(
-    built: Built, graph: Graph, case: Case, unfolded: Graph | None = None
+    built: Built,
+    graph: Graph,
+    case: Case,
+    unfolded: Graph | None = None,
+    model: onnx.ModelProto | None = None,
 ) -> PlacesResult:
-    """Run the check build of an engine that is an ONNX file, and judge what is seen in it.
+    """Run the check build of an engine, and judge what is seen in it.
 
-    graph: as deployed. unfolded: the network's, to tell what the first fault looks like.
+    graph: as deployed. unfolded: the network's, to tell what the first fault looks like. model:
+    what the engine was built from, where it is no ONNX file itself.
     Raises TargetFailed where the target refuses the check build.
     """
-    seen = look_inside(built, graph, case)
+    seen = look_inside(built, graph, case, model)
     arithmetic = ARITHMETIC[built.plan.precision]
     errors = judge_places(graph, seen, arithmetic)
     result = _result(graph, seen, errors)
@@ -53,12 +61,18 @@ def judge_check_build(
     return result.model_copy(update={"wrong": (named, *result.wrong[1:])})
 
 
-def look_inside(built: Built, graph: Graph, case: Case) -> Seen:
+def look_inside(
+    built: Built, graph: Graph, case: Case, model: onnx.ModelProto | None = None
+) -> Seen:
     """What the check build of an engine computes behind every place, the input with it."""
     assert built.engine is not None
+    assert built.options is not None
+    if model is None:
+        own = read_onnx(built.folder / built.engine.file)
+    else:
+        own = specialise_model(model, built.options, MODEL)
     labels = {name: graph[name].label for name in boundaries(graph)}
-    model = expose(read_onnx(built.folder / built.engine.file), labels.values())
-    answers = run_model(built, model, {INPUT: case.input})
+    answers = run_model(built, expose(own, labels.values()), {INPUT: case.input})
     seen = {name: answers[label] for name, label in labels.items() if label in answers}
     seen |= {
         name: answers[key]
@@ -88,10 +102,22 @@ def run_model(built: Built, model: onnx.ModelProto, inputs: Arrays) -> dict[str,
     """Another model, run as the engine is: the same target, device, threads and precision."""
     assert built.engine is not None
     assert built.options is not None
-    with tempfile.TemporaryDirectory(prefix="datac-check-build-") as folder:
-        write_model(model, Path(folder) / built.engine.file)
-        with built.load_from(Path(folder)) as runner:
+    with tempfile.TemporaryDirectory(prefix="datac-check-build-") as name:
+        folder = Path(name)
+        if built.result.target in ONNX_FILES:
+            write_model(model, folder / built.engine.file)
+        else:
+            write_model(model, folder / MODEL)
+            built = _built_anew(built, folder / MODEL, folder)
+        with built.load_from(folder) as runner:
             return runner.run(inputs)
+
+
+def _built_anew(built: Built, model: Path, folder: Path) -> Built:
+    """A plan of another model, for the same sizes and in the types that stand in it."""
+    assert built.options is not None
+    engine = resolve(built.result.target).build(model, built.options, folder)
+    return replace(built, engine=engine)
 
 
 def places_result(graph: Graph, seen: Seen, arithmetic: Arithmetic) -> PlacesResult:

@@ -23,6 +23,10 @@ ONNX_FILES = ("onnx", "openvino")
 """The targets whose engine is its own model as a file, fixed to a size or open."""
 
 
+PLANS = ("trt", "trt-rtx")
+"""The targets whose engine is made from its own model, and cannot be read."""
+
+
 def engine_difference(
     built: Built, build: Path, expected: onnx.ModelProto, source: str
 ) -> str | None:

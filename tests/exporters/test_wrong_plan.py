@@ -1,0 +1,78 @@
+"""A plan that answers wrongly is built once more with the values inside it as outputs.
+
+TensorRT is played by ONNX Runtime: its plan is a model, and one kernel computes something else.
+"""
+
+import sys
+from types import ModuleType
+
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from exporters.check import check
+from exporters.targets import TARGETS
+from exporters.targets.onnx import CpuRunner
+from exporters.targets.specialise import specialise, write_model
+from exporters.targets.target import Engine
+from exporters.targets.tensorrt import TensorRT
+
+WRONG = "cell1/node3/path0/"
+
+
+class Played(TensorRT):
+    """The kernels below `WRONG` take their weights half as large again."""
+
+    is_wrong = True
+    plans = 0
+
+    def missing(self):
+        return None
+
+    def build(self, model, options, folder):
+        content = specialise(model, options)
+        if self.is_wrong:
+            weights = {i.name: i for i in content.graph.initializer}
+            (conv, *_) = [
+                node
+                for node in content.graph.node
+                if node.op_type == "Conv" and node.name.startswith(WRONG)
+            ]
+            tensor = weights[conv.input[1]]
+            values = numpy_helper.to_array(tensor) * 1.5
+            tensor.CopyFrom(numpy_helper.from_array(values.astype("float32"), tensor.name))
+        write_model(content, folder / "engine.plan")
+        Played.plans += 1
+        return Engine("engine.plan", {"tensorrt": "11.4.0"}, "cuda (played)")
+
+    def load(self, folder, engine, options):
+        onnx.checker.check_model(onnx.load(folder / engine.file, format="protobuf"))
+        return CpuRunner(folder / engine.file, 1)
+
+
+@pytest.fixture
+def played(monkeypatch):
+    module = ModuleType("played_tensorrt")
+    module.Played = Played
+    monkeypatch.setitem(sys.modules, "played_tensorrt", module)
+    monkeypatch.setitem(TARGETS, "trt", "played_tensorrt:Played")
+    monkeypatch.setattr(Played, "plans", 0)
+    return Played
+
+
+def trt(report):
+    return next(result for result in report.targets if result.target == "trt")
+
+
+def test_the_place_of_a_wrong_kernel_is_named(played, compile_tiny, tmp_path):
+    for result in (trt(compile_tiny("trt")), trt(check(tmp_path / "build", threads=1))):
+        assert (result.status, result.verdict) == ("run", "fail")
+        assert result.places.wrong[0].place.startswith(WRONG.rstrip("/")), result.places
+        assert WRONG.rstrip("/") in result.reason
+        assert result.places.count_wrong == 1
+
+
+def test_a_plan_that_answers_well_is_built_once(played, monkeypatch, compile_tiny):
+    monkeypatch.setattr(played, "is_wrong", False)
+    result = trt(compile_tiny("trt"))
+    assert (result.verdict, result.places, played.plans) == ("pass", None, 1)
