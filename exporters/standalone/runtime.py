@@ -3,16 +3,20 @@
     python runtime.py engines/onnx-f32 street.png mask.png
     python runtime.py engines/openvino-bf16 photo.jpg
 
-Needs numpy, pillow and the package of the engine (onnxruntime or openvino); neither torch nor
-datac. `engine.json` beside the engine says how an image is prepared and what the classes are.
+Needs numpy, pillow and the package of the engine (onnxruntime, openvino, tensorrt or tensorrt_rtx);
+neither torch nor datac. `engine.json` beside it says how an image is prepared and what the classes
+are.
 From a program: `Engine(folder)(image)`, image (H, W, 3) uint8 RGB, answers with the logits, or with
 class numbers where the engine was compiled with --embed argmax.
 """
 
+import ctypes
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +131,80 @@ def openvino(path: Path, about: dict[str, Any], threads: int | None) -> Run:
     return run
 
 
-RUNNERS = {"onnx": onnx_runtime, "openvino": openvino}
+def tensorrt(path: Path, about: dict[str, Any], threads: int | None) -> Run:
+    """A function (N, C, H, W) → logits, on the first GPU. Its author had none to run it on."""
+    del threads
+    gpu = Gpu()  # first: without a driver TensorRT's runtime ends the process
+    trt = import_module({"trt": "tensorrt", "trt-rtx": "tensorrt_rtx"}[about["target"]])
+    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+    engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    if engine is None:
+        sys.exit(f"{path} is of another GPU or TensorRT than those here; compile it again")
+    context = engine.create_execution_context()
+    read, write = names(about)
+    kinds = {name: trt.nptype(engine.get_tensor_dtype(name)) for name in (read, write)}
+
+    def run(x: Array) -> Array:
+        x = np.ascontiguousarray(x, kinds[read])
+        if not context.set_input_shape(read, x.shape):
+            sys.exit(f"{path} was built for other sizes than {'x'.join(map(str, x.shape))}")
+        answer: Array = np.empty(tuple(context.get_tensor_shape(write)), kinds[write])
+        for name, array in ((read, x), (write, answer)):
+            context.set_tensor_address(name, gpu.memory(name, array.nbytes))
+        gpu.upload(read, x)
+        if not context.execute_async_v3(0):
+            sys.exit(f"TensorRT did not run {path}")
+        gpu.download(write, answer)
+        return answer
+
+    return run
+
+
+class Gpu:
+    """Device memory by name, and copies to and from it, by the C interface of NVIDIA's driver.
+
+    All on the default stream: a copy back waits for what was started before.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._driver: Any = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+        except OSError:
+            sys.exit("this engine runs on an NVIDIA GPU, and here is no NVIDIA driver")
+        self._memory: dict[str, tuple[ctypes.c_uint64, int]] = {}
+        device, context = ctypes.c_int(), ctypes.c_void_p()
+        self._call("cuInit", ctypes.c_uint(0))
+        self._call("cuDeviceGet", ctypes.byref(device), ctypes.c_int(0))
+        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+        self._call("cuCtxSetCurrent", context)
+
+    def memory(self, name: str, size: int) -> int:
+        """The address of at least `size` bytes, kept under this name."""
+        address, have = self._memory.get(name, (ctypes.c_uint64(), 0))
+        if have < size:
+            if have:
+                self._call("cuMemFree_v2", address)
+            self._call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(size))
+            self._memory[name] = (address, size)
+        return address.value
+
+    def upload(self, name: str, array: Array) -> None:
+        """From the host."""
+        source, size = ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)
+        self._call("cuMemcpyHtoD_v2", self._memory[name][0], source, size)
+
+    def download(self, name: str, array: Array) -> None:
+        """Into an array, once what was started is done."""
+        target, size = ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)
+        self._call("cuMemcpyDtoH_v2", target, self._memory[name][0], size)
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        status = getattr(self._driver, name)(*arguments)
+        if status:
+            sys.exit(f"the NVIDIA driver answers {name} with error {status}")
+
+
+RUNNERS = {"onnx": onnx_runtime, "openvino": openvino, "trt": tensorrt, "trt-rtx": tensorrt}
 
 
 def colors(about: dict[str, Any]) -> Array:

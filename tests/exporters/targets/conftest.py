@@ -1,7 +1,9 @@
-"""A small canonical ONNX (f32, opset 18, dynamic N, H, W), and an NVIDIA driver that is played."""
+"""A small canonical ONNX (f32, opset 18, dynamic N, H, W), an NVIDIA driver and a TensorRT that are
+played."""
 # ruff: noqa: N802 - the driver's functions are called as NVIDIA calls them
 
 import ctypes
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import onnx
@@ -179,6 +181,12 @@ class PlayedDriver:
         assert len(self.memory[source.value]) >= size.value
         return self._copy(target, source, size, stream)
 
+    def cuMemcpyHtoD_v2(self, target, source, size):
+        return self.cuMemcpyHtoDAsync_v2(target, source, size, ctypes.c_void_p(7))
+
+    def cuMemcpyDtoH_v2(self, target, source, size):
+        return self.cuMemcpyDtoHAsync_v2(target, source, size, ctypes.c_void_p(7))
+
     def _copy(self, target, source, size, stream):
         assert stream.value == 7
         ctypes.memmove(target.value, source.value, size.value)
@@ -217,3 +225,101 @@ def no_driver(monkeypatch):
     nvidia_driver.why_no_gpu.cache_clear()
     yield
     nvidia_driver.why_no_gpu.cache_clear()
+
+
+# ---- TensorRT --------------------------------------------------------------------------------
+
+INPUT, OUTPUT = 0, 1
+
+
+class PlayedContext:
+    def __init__(self, driver, largest_batch):
+        self.driver, self.largest_batch = driver, largest_batch
+        self.shape, self.addresses, self.profiler = None, {}, None
+
+    def set_input_shape(self, name, shape):
+        self.shape = tuple(shape)
+        return shape[0] <= self.largest_batch
+
+    def get_tensor_shape(self, name):
+        return self.shape
+
+    def set_tensor_address(self, name, address):
+        self.addresses[name] = address
+
+    def execute_async_v3(self, stream):
+        assert stream in (0, 7), "the default one, or that of the driver"
+        kind = ctypes.c_float * int(np.prod(self.shape))
+        source = kind.from_address(self.addresses["input"])
+        target = kind.from_address(self.addresses["logits"])
+        target[:] = [2 * value for value in source]
+        self.driver.clock_ms += 5
+        if self.profiler is not None:
+            self.profiler.report_layer_time("stem/conv + stem/relu0", 3.0)
+            self.profiler.report_layer_time("head/conv", 2.0)
+        return True
+
+
+class PlayedEngine:
+    num_io_tensors = 2
+
+    def __init__(self, context):
+        self.context = context
+
+    def get_tensor_name(self, number):
+        return ("input", "logits")[number]
+
+    def get_tensor_mode(self, name):
+        return INPUT if name == "input" else OUTPUT
+
+    def get_tensor_shape(self, name):
+        return (-1, 3, -1, -1)
+
+    def get_tensor_dtype(self, name):
+        return "float"
+
+    def create_execution_context(self):
+        return self.context
+
+    def create_engine_inspector(self):
+        layers = [{"Name": "stem/conv + stem/relu0"}, {"Name": "head/conv"}]
+        return SimpleNamespace(get_engine_information=lambda format: f"{format}: {layers}")
+
+
+class PlayedLog:
+    class Severity:
+        ERROR = 1
+
+
+@pytest.fixture
+def trt(driver):
+    """TensorRT in Python, on the played driver: y = 2 x, for batches of up to 2."""
+
+    class Runtime:
+        def __init__(self, log):
+            self.log = log
+
+        def deserialize_cuda_engine(self, plan):
+            if plan == b"plan":
+                return PlayedEngine(PlayedContext(driver, largest_batch=2))
+            self.log.log(1, "version mismatch,\n built by 10.0")
+            return None
+
+    module = ModuleType("tensorrt")
+    module.__dict__.update(
+        Runtime=Runtime,
+        ILogger=PlayedLog,
+        TensorIOMode=SimpleNamespace(INPUT=INPUT, OUTPUT=OUTPUT),
+        IProfiler=object,
+        LayerInformationFormat=SimpleNamespace(JSON="json"),
+        nptype=lambda kind: np.float32,
+        __version__="11.4.0",
+    )
+    return module
+
+
+@pytest.fixture
+def plan(folder):
+    path = folder / "engine.plan"
+    path.write_bytes(b"plan")
+    return path

@@ -1,107 +1,11 @@
 """The order of TensorRT's calls, on a driver and a TensorRT that are played: y = 2 x."""
 
-import ctypes
-from types import ModuleType, SimpleNamespace
-
 import numpy as np
 import pytest
 
 from datac.errors import BadInput
 from exporters.targets.target import TargetFailed
 from exporters.targets.tensorrt_runner import TensorRTRunner
-
-INPUT, OUTPUT = 0, 1
-
-
-class Context:
-    def __init__(self, driver, largest_batch):
-        self.driver, self.largest_batch = driver, largest_batch
-        self.shape, self.addresses, self.profiler = None, {}, None
-
-    def set_input_shape(self, name, shape):
-        self.shape = tuple(shape)
-        return shape[0] <= self.largest_batch
-
-    def get_tensor_shape(self, name):
-        return self.shape
-
-    def set_tensor_address(self, name, address):
-        self.addresses[name] = address
-
-    def execute_async_v3(self, stream):
-        assert stream == 7
-        kind = ctypes.c_float * int(np.prod(self.shape))
-        source = kind.from_address(self.addresses["input"])
-        target = kind.from_address(self.addresses["logits"])
-        target[:] = [2 * value for value in source]
-        self.driver.clock_ms += 5
-        if self.profiler is not None:
-            self.profiler.report_layer_time("stem/conv + stem/relu0", 3.0)
-            self.profiler.report_layer_time("head/conv", 2.0)
-        return True
-
-
-class Engine:
-    num_io_tensors = 2
-
-    def __init__(self, context):
-        self.context = context
-
-    def get_tensor_name(self, number):
-        return ("input", "logits")[number]
-
-    def get_tensor_mode(self, name):
-        return INPUT if name == "input" else OUTPUT
-
-    def get_tensor_shape(self, name):
-        return (-1, 3, -1, -1)
-
-    def get_tensor_dtype(self, name):
-        return "float"
-
-    def create_execution_context(self):
-        return self.context
-
-    def create_engine_inspector(self):
-        layers = [{"Name": "stem/conv + stem/relu0"}, {"Name": "head/conv"}]
-        return SimpleNamespace(get_engine_information=lambda format: f"{format}: {layers}")
-
-
-class Log:
-    class Severity:
-        ERROR = 1
-
-
-@pytest.fixture
-def trt(driver):
-    class Runtime:
-        def __init__(self, log):
-            self.log = log
-
-        def deserialize_cuda_engine(self, plan):
-            if plan == b"plan":
-                return Engine(Context(driver, largest_batch=2))
-            self.log.log(1, "version mismatch,\n built by 10.0")
-            return None
-
-    module = ModuleType("tensorrt")
-    module.__dict__.update(
-        Runtime=Runtime,
-        ILogger=Log,
-        TensorIOMode=SimpleNamespace(INPUT=INPUT, OUTPUT=OUTPUT),
-        IProfiler=object,
-        LayerInformationFormat=SimpleNamespace(JSON="json"),
-        nptype=lambda kind: np.float32,
-        __version__="11.4.0",
-    )
-    return module
-
-
-@pytest.fixture
-def plan(folder):
-    path = folder / "engine.plan"
-    path.write_bytes(b"plan")
-    return path
 
 
 def test_it_answers_at_every_size_of_the_profile(trt, plan, image):
