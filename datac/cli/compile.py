@@ -15,6 +15,7 @@ from datac.cli.options import (
     sizes_of,
     threads_option,
 )
+from datac.cli.sections import NETWORK, SectionedCommand
 from datac.documents.precision import PRECISIONS
 from datac.errors import BadInput
 from datac.exit_codes import ExitCode
@@ -54,7 +55,23 @@ def profile_of(text: str | None) -> Profile | None:
     raise BadInput(f"--profile {text!r}: {wrong}; write it as 1x3x90x120,1x3x180x240,4x3x360x480")
 
 
-@click.command()
+SECTIONS = {
+    "The network": NETWORK,
+    "How engines are made": (
+        "height_width",
+        "profile",
+        "embed",
+        "rewrites",
+        "plans",
+        "tune",
+        "tune_seconds",
+    ),
+    "Below float32": ("calibration", "calibration_samples", "keep", "max_drop"),
+    "How they are run": ("threads", "device", "bench_seconds", "table"),
+}
+
+
+@click.command(cls=SectionedCommand, sections=SECTIONS)
 @click.argument("source", metavar="GENOTYPE|BUILD")
 @click.option(
     "--target",

@@ -22,6 +22,7 @@ from datac.cli.options import (
     network_options,
     run_options,
 )
+from datac.cli.sections import NETWORK, SectionedCommand
 from datac.errors import BadInput
 from datac.output_folder import check_writable_file
 from datac.torchrun import own_place
@@ -39,7 +40,40 @@ COPY = Path("genotype.json")
 Task = Literal["segmentation", "classification"]
 
 
-@click.command()
+SECTIONS = {
+    "What is searched": (
+        "candidates",
+        "nodes",
+        "draws",
+        "granularity",
+        "probabilities",
+        "aggregation",
+    ),
+    "How it is searched": (
+        "recipe",
+        "method",
+        "level",
+        "adc",
+        "epochs",
+        "learning_rate",
+        "batch_size",
+        "crop",
+    ),
+    "What the child may cost": (
+        "max_params",
+        "max_macs",
+        "max_latency_ms",
+        "table",
+        "foreign_table",
+        "match_macs",
+        "match_tolerance",
+    ),
+    "The network": NETWORK,
+    "How it is run": ("device", "precision", "seed", "resume", "restart"),
+}
+
+
+@click.command(cls=SectionedCommand, sections=SECTIONS)
 @click.option(
     "--data",
     metavar="DATASET",
