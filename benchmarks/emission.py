@@ -144,7 +144,7 @@ def _timed(words: Sequence[str]) -> tuple[float, str]:
     begin = time.perf_counter()
     finished = subprocess.run(
         [sys.executable, "-W", "ignore", *words],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
         capture_output=True,
         text=True,
         check=False,

@@ -213,7 +213,7 @@ def _judge_places(built: Built, subject: Subject) -> Built:
         if PREPROCESS in built.plan.embed:
             cases = subject.reference_for(built.plan).fitting(built.sizes)
         places = judge_check_build(built, graph, cases[0], subject.unfolded, model)
-    except TargetFailed as error:
+    except (TargetFailed, BadInput) as error:
         # Exposing may ask for what the target cannot do; the outputs are judged all the same.
         unknown = PlacesResult(judged=0, tolerated=TOLERATED, reason=str(error))
         return built.with_result(places=unknown)

@@ -70,7 +70,9 @@ def look_inside(
     if model is None:
         own = read_onnx(built.folder / built.engine.file)
     else:
-        own = specialise_model(model, built.options, MODEL)
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)  # which is changed, and is what other engines are compared with
+        own = specialise_model(copy, built.options, MODEL)
     labels = {name: graph[name].label for name in boundaries(graph)}
     answers = run_model(built, expose(own, labels.values()), {INPUT: case.input})
     seen = {name: answers[label] for name, label in labels.items() if label in answers}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,7 +92,9 @@ def compile_build(build: Path, request: Request) -> Report:
         for name, precision in request.asked(manifest.network)
         if missing_for(resolve(name), request.options(network, precision)) is None
     }
-    stay = [at for at in engine_folders(build, manifest) if at.name not in wanted]
+    # Whoever removed an engine's folder does not want it.
+    there = [at for at in engine_folders(build, manifest) if at.is_dir()]
+    stay = [at for at in there if at.name not in wanted]
     _require_sound(build, stay, manifest, request.options(network))
     with replaced_whole(request.out, "build") as folder:
         for name in (MODEL, SOURCE, GENOTYPE, WEIGHTS, REFERENCE):
@@ -105,24 +108,21 @@ def compile_build(build: Path, request: Request) -> Report:
 def _require_sound(
     build: Path, stay: Sequence[Path], manifest: Manifest, options: BuildOptions
 ) -> None:
-    """BadInput for engines that are not the build's, with all that have to be made along.
+    """BadInput for engines that are not the build's, with all folders that are in the way.
 
-    Each alone would name itself as the way out, and two damaged ones would send from one to the
-    other.
+    The command that makes one again would not do: another damaged one would stop it.
     """
     wrong = {}
     for engine in stay:
         try:
             open_engine(build, engine, manifest, options)
         except BadInput as error:
-            wrong[engine.name] = str(error).partition(f"; {REBUILD}")[0]
+            wrong[engine] = str(error).partition(f"; {REBUILD}")[0]
     if wrong:
-        pairs = [name.rsplit("-", 1) for name in wrong]
-        words = [f"--target {target}" for target in dict.fromkeys(target for target, _ in pairs)]
-        words += [f"--precision {each}" for each in dict.fromkeys(each for _, each in pairs)]
+        folders = " ".join(shlex.quote(str(engine)) for engine in wrong)
         raise BadInput(
-            f"{next(iter(wrong.values()))}; it would stay as it is, so make it again in this "
-            f"command: add {' '.join(words)}"
+            f"{next(iter(wrong.values()))}; it would stay in the build, so remove what is damaged "
+            f"(rm -r {folders}) and compile that again too"
         )
 
 

@@ -238,24 +238,29 @@ class _Measuring:
         return [random_genotype(self._course.space, draw) for _ in range(count)]
 
     def _networks(self, genotypes: Sequence[Genotype]) -> list[float]:
-        """Milliseconds of each, as many in the same rounds as there is memory for."""
-        found: list[float] = []
-        for first in range(0, len(genotypes), TOGETHER):
-            self._course.say("whole networks", first / len(genotypes))
-            found += self._some_networks(genotypes[first : first + TOGETHER], first, len(genotypes))
-        return found
+        """Milliseconds of each, as many in the same rounds as there is memory for.
 
-    def _some_networks(self, genotypes: Sequence[Genotype], first: int, of: int) -> list[float]:
+        A group takes every k-th, so that those fitted and those held out share its rounds.
+        """
+        groups = -(-len(genotypes) // TOGETHER)
+        found: dict[int, float] = {}
+        for group in range(groups):
+            self._course.say("whole networks", group / groups)
+            numbers = range(group, len(genotypes), groups)
+            seconds = 6 * self._course.seconds / groups
+            found |= self._group({number: genotypes[number] for number in numbers}, seconds)
+        return [found[number] for number in range(len(genotypes))]
+
+    def _group(self, genotypes: Mapping[int, Genotype], seconds: float) -> dict[int, float]:
+        """Number of a genotype → milliseconds, all in the same rounds."""
         with ExitStack() as stack:
             runners = {}
-            for index, genotype in enumerate(genotypes, first):
+            for number, genotype in genotypes.items():
                 graph = lower(genotype, self._course.network)
-                _bind(graph, index)
-                runners[str(index)] = self._load(stack, graph)
-            shape = (1, *self._course.network.input)
-            seconds = 6 * self._course.seconds * len(genotypes) / of
-            times = self._measure(runners, shape, seconds)
-        return [float(np.median(times[name].round_medians)) for name in runners]
+                _bind(graph, number)
+                runners[str(number)] = self._load(stack, graph)
+            times = self._measure(runners, (1, *self._course.network.input), seconds)
+        return {int(name): float(np.median(times[name].round_medians)) for name in runners}
 
     def _by_operation(
         self,
@@ -289,6 +294,7 @@ class _Measuring:
                 platform=here.platform,
             ),
             runtimes={self._course.target: Runtime(name=name, version=version)},
+            rewrites={self._course.target: rewrites_for(self._course.target, self._options)},
             measured=now.replace(microsecond=0),
             expires=now.replace(microsecond=0) + datetime.timedelta(days=self._course.days),
             entries=tuple(_scaled(entry, factors[entry.operation]) for entry in entries.values()),

@@ -17,9 +17,6 @@ from exporters.cell_reader import CellFound
 from exporters.cell_walk import FoundCells
 from exporters.onnx_view import OnnxView
 
-FEWEST_CELLS = 3
-"""Of a network that has a cell of both kinds: those at a third and at two thirds reduce."""
-
 
 def genotype_from_structure(model: onnx.ModelProto, path: Path) -> Genotype:
     """BadInput where the cells cannot be told, or are of no one genotype."""
@@ -37,8 +34,7 @@ def genotype_from_structure(model: onnx.ModelProto, path: Path) -> Genotype:
     for index, value in enumerate(values):
         cell = found.at(value)
         assert cell is not None  # in_order gives cells alone
-        # The first has none before it to be wider than; with fewer than three, all reduce.
-        reduces = widths[index] == 2 * widths[index - 1] if index else len(values) < FEWEST_CELLS
+        reduces = _reduces(widths, index, path)
         kind: CellKind = "reduction" if reduces else "normal"
         read = _ways(view, cell, path, index, values)
         ways[kind] = [way for way in ways.get(kind, read) if way in read]
@@ -51,6 +47,22 @@ def genotype_from_structure(model: onnx.ModelProto, path: Path) -> Genotype:
     return Genotype.model_validate(
         {"cells": cells, "aggregation": "mean" if True in factors else "sum"}
     )
+
+
+def _reduces(widths: list[int], index: int, path: Path) -> bool:
+    """Whether a cell is twice as wide as the one before it.
+
+    Nothing is before the first. It reduces where there are two and the other does: of three, the
+    second and the third would.
+    """
+    if index == 0:
+        return len(widths) == 2 and widths[1] == 2 * widths[0]
+    if widths[index] not in (widths[index - 1], 2 * widths[index - 1]):
+        raise BadInput(
+            f"{path}: between its cells {index - 1} and {index} one that nothing reads is missing; "
+            "datac check judges such a file against a genotype and weights"
+        )
+    return widths[index] == 2 * widths[index - 1]
 
 
 def _width(view: OnnxView, cell: CellFound | None) -> int:

@@ -21,7 +21,7 @@ from exporters.engines import Source
 from exporters.quantisation import Calibration
 from exporters.targets import resolve
 from exporters.targets.cores import available_cores
-from exporters.targets.target import BuildOptions, TargetFailed, missing_for
+from exporters.targets.target import BuildOptions, MayUseCuda, TargetFailed, missing_for
 from exporters.task import LabelledInputs
 from exporters.tune import tune
 
@@ -150,7 +150,8 @@ class Request:
                     f"leave out {option}, or the table"
                 )
         where = "cuda" if self.table.machine.device.startswith("cuda") else "cpu"
-        if where != self.device:
+        may_be_elsewhere = any(isinstance(resolve(n), MayUseCuda) for n in self.table.runtimes)
+        if may_be_elsewhere and where != self.device:
             raise BadInput(f"--table is of engines on {where}; give --device {where} with it")
         threads = self.table.machine.threads
         if threads not in (None, self.threads or available_cores()):

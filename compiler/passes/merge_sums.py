@@ -4,7 +4,7 @@
 
 Exact, because a convolution adds up its input channels; an identity is a convolution with the unit
 matrix. Fewer kernels and additions, for a copy of the inputs; the other way round than
-`split_pointwise`. On CPUs it makes engines slower, with skips by 17 to 33 %
+`split_pointwise`. On CPUs it makes engines slower, with skips by 17 to 34 %
 (docs/results/rewrites.md).
 
 It does not fire where

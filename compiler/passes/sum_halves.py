@@ -7,9 +7,10 @@ that stride, which takes x[s·i + 1, s·j + 1], with the zeros behind the last r
 `Shift` puts there. Exact, and at every size: what is added to either half are zeros. Where an
 output stride took the stride away nothing is shifted, and the halves are one convolution.
 
-Half of 36 channels is no multiple of a runtime's block. ONNX Runtime leaves its blocked layout for
-such halves, and with them for every sum that they are added to and for what reads it; twice the
-products are cheaper by far (docs/results/rewrites.md).
+ONNX Runtime has neither the pad and slice of `Shift` in its blocked layout, nor a concatenation of
+halves that are no multiple of a block, such as 36 channels; where it leaves that layout, every sum
+that they are added to and what reads it leaves it too. Twice the products are cheaper by far
+(docs/results/rewrites.md).
 
 It does not fire where
  1. somebody else reads a half, which would then be computed twice;
@@ -43,10 +44,10 @@ class SumHalves:
 
     def match(self, graph: Graph, node: Node) -> Match | None:
         """A concat of two 1x1 convolutions of one value, the second of it shifted or not."""
-        if not isinstance(node.op, Concat) or len(set(node.operands)) != 2:
+        if not isinstance(node.op, Concat) or len(node.operands) != 2:
             return None
         near, far = (graph[name] for name in node.operands)
-        if not all(_is_half(graph, half, node) for half in (near, far)):
+        if near.name == far.name or not all(_is_half(graph, half, node) for half in (near, far)):
             return None
         if (_op(near).stride, _op(near).bias) != (_op(far).stride, _op(far).bias):
             return None
@@ -62,12 +63,13 @@ class SumHalves:
         near, far = match.halves
         (x,), (shift,) = near.operands, far.operands
         wide = replace(_op(near), out_channels=_op(near).out_channels + _op(far).out_channels)
-        origin = tuple(dict.fromkeys((*near.origin, *far.origin)))
-        first = graph.add(f"{near.name}_wide", wide, x, origin=near.origin)
-        weights = [graph.weights[half.weight_name("weight")] for half in match.halves]
-        graph.weights[graph[first].weight_name("weight")] = np.concatenate(
-            [weights[0], weights[1] * (0 if match.shifted else 1)]
-        )
+        parts = (*near.origin, *far.origin, *match.concat.origin)
+        origin = tuple(dict.fromkeys(parts))
+        of_first = near.origin if match.shifted else origin
+        first = graph.add(f"{near.name}_wide", wide, x, origin=of_first)
+        above, below = (graph.weights[half.weight_name("weight")] for half in match.halves)
+        rest = np.zeros_like(below) if match.shifted else below
+        graph.weights[graph[first].weight_name("weight")] = np.concatenate([above, rest])
         if wide.bias:
             biases = [graph.weights[half.weight_name("bias")] for half in match.halves]
             graph.weights[graph[first].weight_name("bias")] = np.concatenate(biases)
@@ -76,8 +78,9 @@ class SumHalves:
             source = _subsampled(graph, x, far)
             plain = replace(wide, stride=(1, 1), bias=False)
             second = graph.add(f"{far.name}_wide", plain, source, origin=far.origin)
-            below = np.concatenate([weights[0] * 0, weights[1]])
-            graph.weights[graph[second].weight_name("weight")] = below
+            graph.weights[graph[second].weight_name("weight")] = np.concatenate(
+                [np.zeros_like(above), below]
+            )
             result = graph.add(f"{match.concat.name}_sum", Sum(), first, second, origin=origin)
         graph.replace_uses(match.concat.name, result)
         for name in (match.concat.name, near.name, far.name):
@@ -110,10 +113,10 @@ def _subsampled(graph: Graph, value: str, far: Node) -> str:
     weight[:, :, 1, 1] = 1
     padded = _read_by(graph, value, PadEnd(), far)
     if padded is None:
-        padded = graph.add(f"{far.operands[0]}_padded", PadEnd(), value, origin=far.origin)
+        padded = graph.add(f"{far.name}_padded", PadEnd(), value, origin=far.origin)
     made = _read_by(graph, padded, op, far)
     if made is None:
-        made = graph.add(f"{far.operands[0]}_subsampled", op, padded, origin=far.origin)
+        made = graph.add(f"{far.name}_subsampled", op, padded, origin=far.origin)
         graph.weights[graph[made].weight_name("weight")] = weight
     return made
 

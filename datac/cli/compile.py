@@ -142,7 +142,8 @@ SECTIONS = {
     "--table",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A latency table of this machine; the report says what it predicts beside what is timed.",
+    help="A latency table of this machine and as many threads; the report says what it predicts "
+    "beside what is timed. For engines of one size by the default plan.",
 )
 @click.option(
     "--plan",

@@ -25,10 +25,13 @@ class SectionedCommand(click.Command):
     def __init__(self, *args: Any, sections: Mapping[str, tuple[str, ...]], **values: Any) -> None:
         super().__init__(*args, **values)
         self.sections = sections
-        unknown = {name for names in sections.values() for name in names}
-        unknown -= {parameter.name for parameter in self.params}
-        if unknown:
-            raise ValueError(f"the command {self.name} has no parameter {', '.join(unknown)}")
+        named = [name for names in sections.values() for name in names]
+        own = {parameter.name for parameter in self.params}
+        for name in named:
+            if name not in own:
+                raise ValueError(f"the command {self.name} has no parameter {name}")
+            if named.count(name) > 1:
+                raise ValueError(f"{name} of the command {self.name} stands under two headings")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options."""
@@ -37,7 +40,7 @@ class SectionedCommand(click.Command):
         rows |= {title: [] for title in self.sections}
         for parameter in self.get_params(ctx):
             row = parameter.get_help_record(ctx)
-            if row is not None and not isinstance(parameter, click.Argument):
+            if row is not None and isinstance(parameter, click.Option):
                 rows[headings.get(parameter.name or "", "Options")].append(row)
         for title, lines in rows.items():
             if lines:

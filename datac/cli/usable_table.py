@@ -19,7 +19,7 @@ def usable_table(path: Path, *, foreign: bool, may_be_foreign: bool = False) -> 
     if table.is_expired(datetime.now(UTC)):
         wrong = f"expired on {table.expires:%Y-%m-%d}"
     elif not foreign:
-        wrong = _of_another_machine(table)
+        wrong = _of_another_machine(table) or _of_other_engines(table)
     if wrong is None:
         return table
     renew = table.command or f"datac table --target {next(iter(table.runtimes), 'onnx')}"
@@ -44,4 +44,16 @@ def _of_another_machine(table: LatencyTable) -> str | None:
                 f"its {target} is {runtime.name} {runtime.version}, and here is "
                 f"{'none' if version is None else version}"
             )
+    return None
+
+
+def _of_other_engines(table: LatencyTable) -> str | None:
+    from exporters.default_plan import rewrites_for
+    from exporters.targets.target import BuildOptions
+
+    for remainder in table.remainders:
+        options = BuildOptions((1, *remainder.network.input), precision=remainder.dtype)
+        today = rewrites_for(remainder.target, options)
+        if set(today) != set(table.rewrites.get(remainder.target, ())):
+            return f"its {remainder.target} engines are not rewritten as datac rewrites them today"
     return None

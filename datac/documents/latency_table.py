@@ -112,6 +112,9 @@ class LatencyTable(Document):
     )
     machine: Machine
     runtimes: dict[str, Runtime] = Field(description="target → what ran it")
+    rewrites: dict[str, tuple[str, ...]] = Field(
+        default={}, description="target → how its engines were rewritten: its default then"
+    )
     measured: AwareDatetime
     expires: AwareDatetime
     entries: tuple[LatencyEntry, ...]

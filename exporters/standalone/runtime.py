@@ -141,10 +141,13 @@ def tensorrt(path: Path, about: dict[str, Any], threads: int | None) -> Run:
     if engine is None:
         sys.exit(f"{path} is of another GPU or TensorRT than those here; compile it again")
     context = engine.create_execution_context()
+    if context is None:
+        sys.exit(f"TensorRT has no room for what {path} needs to run")
     read, write = names(about)
     kinds = {name: trt.nptype(engine.get_tensor_dtype(name)) for name in (read, write)}
 
     def run(x: Array) -> Array:
+        gpu.use()
         x = np.ascontiguousarray(x, kinds[read])
         if not context.set_input_shape(read, x.shape):
             sys.exit(f"{path} was built for other sizes than {'x'.join(map(str, x.shape))}")
@@ -172,11 +175,15 @@ class Gpu:
         except OSError:
             sys.exit("this engine runs on an NVIDIA GPU, and here is no NVIDIA driver")
         self._memory: dict[str, tuple[ctypes.c_uint64, int]] = {}
-        device, context = ctypes.c_int(), ctypes.c_void_p()
+        device, self._context = ctypes.c_int(), ctypes.c_void_p()
         self._call("cuInit", ctypes.c_uint(0))
         self._call("cuDeviceGet", ctypes.byref(device), ctypes.c_int(0))
-        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
-        self._call("cuCtxSetCurrent", context)
+        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), device)
+        self.use()
+
+    def use(self) -> None:
+        """In the thread that calls: a program may load an engine in one and ask it in another."""
+        self._call("cuCtxSetCurrent", self._context)
 
     def memory(self, name: str, size: int) -> int:
         """The address of at least `size` bytes, kept under this name."""

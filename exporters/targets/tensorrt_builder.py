@@ -39,7 +39,8 @@ def build_plan(
     # TF32 keeps 10 bits of the mantissa: an f32 engine would not be f32.
     config.clear_flag(trt.BuilderFlag.TF32)
     # So that each layer says which nodes are in it (`datac profile`); it makes no call slower.
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if hasattr(trt, "ProfilingVerbosity"):
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     _set_capabilities(trt, config, options.compute_capabilities)
     if options.dynamic_height_width:
         _set_profile(builder, config, network, options.span)

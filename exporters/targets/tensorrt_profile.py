@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from exporters.targets.kernels import Kernel
 
 NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
-OWN = ("Reformatting CopyNode", "Reformat")
+OWN = "Reformat"
 """How the names of layers begin that TensorRT adds by itself: changes of layout or type."""
 
 
@@ -42,9 +42,11 @@ def kernels_of(information: str, times: Mapping[str, Sequence[float]]) -> list[K
 def covered_nodes(layer: Mapping[str, object]) -> frozenset[str]:
     """The ONNX nodes of a layer; none for what TensorRT adds by itself, or does not say."""
     name = str(layer["Name"])
+    if name.startswith(OWN):
+        return frozenset()
     named = NODE.findall(str(layer.get("Metadata", "")))
-    if named or name.startswith(OWN):
-        return frozenset(() if name.startswith(OWN) else named)
+    if named:
+        return frozenset(named)
     # Names of ours have segments; of a range only both ends are told, so it is not taken apart.
     return frozenset(
         word for word in re.split(r"[\s+(),{}\[\]]+", name) if "/" in word and "..." not in word

@@ -1,6 +1,7 @@
 """Digests, manifest and side-cars on disk."""
 
 import json
+import shutil
 from dataclasses import replace
 from hashlib import sha256
 
@@ -168,19 +169,21 @@ def test_a_swapped_engine_is_refused_with_the_command_that_rebuilds_it(build):
             use(build)
 
 
-def test_damaged_engines_that_would_stay_are_made_again_together(build):
+def test_damaged_engines_that_would_stay_are_named_together(build):
     """Not one after the other: either would be in the way of the other."""
     damaged(build)
     side_car = build / "engines" / "openvino-f32" / "engine.json"
     side_car.write_text(side_car.read_text() + " ")
-    request = Request(("torch",), build, threads=1, bench_seconds=0.0)
-    both = ("openvino", "onnx")
-    with pytest.raises(BadInput, match=r"--target onnx --target openvino --precision f32$"):
+    request = Request(("onnx",), build, threads=1, bench_seconds=0.0)
+    both = [str(build / "engines" / name) for name in ("onnx-f32", "openvino-f32")]
+    with pytest.raises(BadInput, match=rf"rm -r {both[0]} {both[1]}\)"):
+        compile_build(build, replace(request, targets=("torch",)))
+    with pytest.raises(BadInput, match=rf"rm -r {both[1]}\)"):
         compile_build(build, request)
-    for target in both:
-        with pytest.raises(BadInput, match="it would stay as it is"):
-            compile_build(build, replace(request, targets=(target,)))
-    assert compile_build(build, replace(request, targets=both)).verdict == "pass"
+    shutil.rmtree(both[1])
+    report = compile_build(build, request)
+    assert [target.target for target in report.targets] == ["onnx", "torch"]
+    assert report.verdict == "pass"
 
 
 def test_trust_loads_it_and_the_gate_judges_it_all_the_same(build):

@@ -126,6 +126,33 @@ def test_a_file_whose_cells_all_reduce_holds_half_a_genotype(genotype, networks,
         inspect_file(path)
 
 
+def test_a_cell_that_is_missing_is_told(genotype, networks, tmp_path):
+    """Of three cells the second is not read where the reduction cell reads but the one before."""
+    reduction = genotype.cells["reduction"]
+    nodes = tuple(
+        node.model_copy(
+            update={
+                "paths": tuple(
+                    path.model_copy(update={"input": 0}) if path.input < 2 else path
+                    for path in node.paths
+                )
+            }
+        )
+        for node in reduction.nodes
+    )
+    cells = genotype.cells | {"reduction": reduction.model_copy(update={"nodes": nodes})}
+    genotype = Genotype.model_validate({"cells": {k: c.model_dump() for k, c in cells.items()}})
+    network = networks.classification.model_copy(update={"cells": 3})
+    graph = lower(genotype, network)
+    initialise(graph, network.input, 0)
+    path = tmp_path / "model.onnx"
+    onnx.save(canonical_onnx(canonical_graph(graph), genotype, network), path)
+    strip(path)
+    anonymous(path)
+    with pytest.raises(BadInput, match="one that nothing reads is missing"):
+        inspect_file(path)
+
+
 def test_cells_that_differ_are_of_no_genotype(published):
     _, path = published
     strip(path)

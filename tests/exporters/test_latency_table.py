@@ -13,10 +13,11 @@ from compiler.candidates import SEARCH_SPACE
 from compiler.path_places import path_places
 from compiler.verify import verify
 from datac.cli import run
-from datac.documents.latency_table import LatencyTable, Machine
+from datac.documents.latency_table import LatencyTable, Machine, Runtime
 from datac.documents.read import read_json
 from datac.documents.search_space import SearchSpace
 from datac.errors import BadInput, PlatformMissing
+from exporters import latency_table
 from exporters.export import compile_genotype
 from exporters.latency_table import (
     COPIES,
@@ -79,7 +80,10 @@ def test_random_genotypes_have_a_few_different_paths_a_node():
     assert counts == set(range(1, MOST_PATHS + 1))
 
 
-def test_a_table_holds_every_place_and_search_and_compile_can_read_it(networks, tmp_path):
+def test_a_table_holds_every_place_and_search_and_compile_can_read_it(
+    networks, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(latency_table, "TOGETHER", 4)  # eleven networks: three groups
     network = networks.classification
     course = Course("onnx", network, SPACE, threads=1, fitted=8, held_out=3, seconds=0.05)
     table, residual = make_table(course)
@@ -120,17 +124,29 @@ def test_a_target_that_does_not_run_here_is_missing(networks):
     ],
 )
 def test_a_table_predicts_no_engine_unlike_those_it_is_of(networks, tmp_path, changed, words):
+    table = empty_table("a processor", "onnx", threads=1)
+    request = Request(("onnx",), tmp_path / "build", **{"threads": 1, "table": table} | changed)
+    with pytest.raises(BadInput, match=words):
+        request.check(networks.classification)
+
+
+def test_a_table_of_a_target_that_only_a_gpu_runs_asks_for_no_device(networks, tmp_path):
+    table = empty_table("cuda (a GPU)", "trt", threads=None)
+    Request(("trt",), tmp_path / "build", table=table).check(networks.classification)
+    table = empty_table("cuda (a GPU)", "onnx", threads=None)
+    with pytest.raises(BadInput, match="on cuda; give --device cuda"):
+        Request(("onnx",), tmp_path / "build", table=table).check(networks.classification)
+
+
+def empty_table(device, target, threads):
     now = datetime.datetime.now(datetime.UTC)
-    table = LatencyTable(
-        machine=Machine(device="a processor", threads=1, platform="any"),
-        runtimes={},
+    return LatencyTable(
+        machine=Machine(device=device, threads=threads, platform="any"),
+        runtimes={target: Runtime(name=target, version="1")},
         measured=now,
         expires=now + datetime.timedelta(days=1),
         entries=(),
     )
-    request = Request(("onnx",), tmp_path / "build", **{"threads": 1, "table": table} | changed)
-    with pytest.raises(BadInput, match=words):
-        request.check(networks.classification)
 
 
 def test_the_command_writes_a_table_with_the_command_that_renews_it(tmp_path, capsys):

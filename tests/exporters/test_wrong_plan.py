@@ -14,7 +14,7 @@ from exporters.check import check
 from exporters.targets import TARGETS
 from exporters.targets.onnx import CpuRunner
 from exporters.targets.specialise import specialise, write_model
-from exporters.targets.target import Engine
+from exporters.targets.target import Engine, TargetFailed
 from exporters.targets.tensorrt import TensorRT
 
 WRONG = "cell1/node3/path0/"
@@ -76,3 +76,25 @@ def test_a_plan_that_answers_well_is_built_once(played, monkeypatch, compile_tin
     monkeypatch.setattr(played, "is_wrong", False)
     result = trt(compile_tiny("trt"))
     assert (result.verdict, result.places, played.plans) == ("pass", None, 1)
+
+
+def test_what_other_engines_are_compared_with_stays_as_it_was(played, compile_tiny):
+    """The second plan of the same model takes any size, as the model does."""
+    report = compile_tiny("trt", "onnx", dynamic=True, rewrites=())
+    assert trt(report).verdict == "fail"
+    (onnx_result,) = (result for result in report.targets if result.target == "onnx")
+    assert onnx_result.verdict == "pass", onnx_result.reason
+
+
+def test_a_check_build_that_is_refused_leaves_the_verdict(played, monkeypatch, compile_tiny):
+    build = played.build
+
+    def refuse(self, model, options, folder):
+        if played.plans:
+            raise TargetFailed("no room for so many outputs")
+        return build(self, model, options, folder)
+
+    monkeypatch.setattr(played, "build", refuse)
+    result = trt(compile_tiny("trt"))
+    assert (result.verdict, result.places.reason) == ("fail", "no room for so many outputs")
+    assert WRONG not in result.reason

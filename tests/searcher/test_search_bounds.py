@@ -28,6 +28,7 @@ from datac.documents.search_result import SearchResult
 from datac.documents.search_space import SearchSpace
 from datac.errors import BadInput
 from datac.exit_codes import ExitCode
+from exporters.default_plan import DEFAULTS
 from exporters.environment import environment
 from searcher.bounds import Limits
 from searcher.method_options import MethodOptions
@@ -195,6 +196,7 @@ def write_table(path: Path, network: Network, **changes: Any) -> LatencyTable:
     content: dict[str, Any] = {
         "machine": Machine(device=environment().processor, platform="linux"),
         "runtimes": {"onnx": {"name": "onnxruntime", "version": version("onnxruntime")}},
+        "rewrites": {"onnx": DEFAULTS["onnx", "f32"]},
         "measured": datetime(2026, 1, 1, tzinfo=UTC),
         "expires": datetime(2100, 1, 1, tzinfo=UTC),
         "entries": tuple(entries.values()),
@@ -267,6 +269,7 @@ def test_the_command_holds_a_latency_of_a_table(
             ["--max-latency-ms", "5", "--table", "NEWER"],
             "its onnx is onnxruntime 99.0",
         ),
+        (["--max-latency-ms", "5", "--table", "OTHER"], "are not rewritten as datac rewrites"),
         (["--max-latency-ms", "5", "--table", "EMPTY"], "--table has no entry for max_pool_3x3"),
         (["--max-latency-ms", "5", "--table", "TABLE", "--cells", "4"], "has no remainder for"),
     ],
@@ -281,6 +284,7 @@ def test_a_refused_bound_writes_nothing(
     write_table(tables / "OLD", network, expires=datetime(2026, 2, 1, tzinfo=UTC))
     write_table(tables / "EMPTY", network, entries=())
     write_table(tables / "ELSE", network, machine=Machine(device="a processor", platform="linux"))
+    write_table(tables / "OTHER", network, rewrites={"onnx": ("pad_channels",)})
     newer = {"onnx": {"name": "onnxruntime", "version": "99.0"}}
     write_table(tables / "NEWER", network, runtimes=newer)
     there = {path.name for path in tables.iterdir()}

@@ -3,6 +3,8 @@ played."""
 # ruff: noqa: N802 - the driver's functions are called as NVIDIA calls them
 
 import ctypes
+import json
+from threading import get_ident
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -127,6 +129,7 @@ class PlayedDriver:
         self.events = {}
         self.open = 0
         self.failing = {}
+        self.current = set()
 
     def __getattr__(self, name):
         if name.startswith("cu"):
@@ -155,6 +158,10 @@ class PlayedDriver:
 
     def cuDevicePrimaryCtxRelease_v2(self, device):
         self.open -= 1
+        return 0
+
+    def cuCtxSetCurrent(self, context):
+        self.current.add(get_ident())
         return 0
 
     def cuStreamCreate(self, stream, flags):
@@ -233,6 +240,8 @@ INPUT, OUTPUT = 0, 1
 
 
 class PlayedContext:
+    stream = 7
+
     def __init__(self, driver, largest_batch):
         self.driver, self.largest_batch = driver, largest_batch
         self.shape, self.addresses, self.profiler = None, {}, None
@@ -248,7 +257,7 @@ class PlayedContext:
         self.addresses[name] = address
 
     def execute_async_v3(self, stream):
-        assert stream in (0, 7), "the default one, or that of the driver"
+        assert stream == self.stream
         kind = ctypes.c_float * int(np.prod(self.shape))
         source = kind.from_address(self.addresses["input"])
         target = kind.from_address(self.addresses["logits"])
@@ -282,8 +291,9 @@ class PlayedEngine:
         return self.context
 
     def create_engine_inspector(self):
-        layers = [{"Name": "stem/conv + stem/relu0"}, {"Name": "head/conv"}]
-        return SimpleNamespace(get_engine_information=lambda format: f"{format}: {layers}")
+        fused = {"Name": "stem/conv + stem/relu0", "LayerType": "Convolution"}
+        layers = json.dumps({"Layers": [fused, "head/conv"]})
+        return SimpleNamespace(get_engine_information={"json": layers}.__getitem__)
 
 
 class PlayedLog:
@@ -307,6 +317,7 @@ def trt(driver):
 
     module = ModuleType("tensorrt")
     module.__dict__.update(
+        Context=PlayedContext,
         Runtime=Runtime,
         ILogger=PlayedLog,
         TensorIOMode=SimpleNamespace(INPUT=INPUT, OUTPUT=OUTPUT),

@@ -2,6 +2,8 @@
 
 import ctypes
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +21,7 @@ def here(monkeypatch, driver, trt):
     trt.Logger.ERROR = 1
     monkeypatch.setitem(sys.modules, "tensorrt", trt)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
+    monkeypatch.setattr(trt.Context, "stream", 0)
     return driver
 
 
@@ -28,6 +31,14 @@ def test_it_answers_at_several_sizes_and_gives_memory_back(here, plan, image):
         inputs = image(shape)
         np.testing.assert_array_equal(run(inputs), 2 * inputs)
     assert len(here.memory) == 2, "one block for the input and one for the answer"
+
+
+def test_another_thread_may_ask_it(here, plan, image):
+    run, inputs = runtime.tensorrt(plan, ABOUT, None), image((1, 3, 2, 2))
+    here.current.clear()
+    with ThreadPoolExecutor(1) as other:
+        np.testing.assert_array_equal(other.submit(run, inputs).result(), 2 * inputs)
+        assert here.current == {other.submit(get_ident).result()}
 
 
 def test_what_it_cannot_run_is_one_sentence(here, plan, image, monkeypatch):

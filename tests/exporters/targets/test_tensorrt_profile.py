@@ -1,9 +1,12 @@
 """TensorRT's layers mapped to ONNX nodes, in the forms that its versions and verbosities write."""
 
 import json
+import sys
 
 import pytest
 
+from exporters.targets.target import BuildOptions, Engine
+from exporters.targets.tensorrt import TensorRT
 from exporters.targets.tensorrt_profile import covered_nodes, kernels_of
 
 PATH = "cell3/node2/path0/sep_conv_3x3"
@@ -49,4 +52,17 @@ def test_layers_are_told_with_their_times_whether_described_or_named_alone():
         ("a/conv", "Convolution", {"a/conv"}, (0.25, 0.5)),
         ("b/relu", "", {"b/relu"}, (0.125, 0.125)),
         ("unknown", "", set(), (1.0, 1.0)),
+    ]
+
+
+def test_a_target_profiles_its_plan(monkeypatch, trt, plan, image):
+    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    monkeypatch.setattr(TensorRT, "missing", lambda self: None)
+    engine = Engine(plan.name, {"tensorrt": trt.__version__}, "cuda (played)")
+    options = BuildOptions((1, 3, 4, 4))
+    inputs = {"input": image((1, 3, 4, 4))}
+    kernels = TensorRT().profile(plan.parent, engine, options, inputs, 3)
+    assert [(k.kind, k.covers, k.times_ms) for k in kernels] == [
+        ("Convolution", {"stem/conv", "stem/relu0"}, (3.0,) * 3),
+        ("", {"head/conv"}, (2.0,) * 3),
     ]
