@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compiler.candidates import CANDIDATES, Place
 from compiler.graph import Graph
@@ -50,6 +49,7 @@ from datac.errors import BadInput, PlatformMissing
 from exporters.control import FEWEST_ROUNDS, interval
 from exporters.default_plan import rewrites_for
 from exporters.environment import environment
+from exporters.latency_fit import Residual, fit
 from exporters.measure import measure
 from exporters.onnx_writer import write_onnx
 from exporters.targets import resolve
@@ -62,13 +62,9 @@ COPIES = 3
 MOST_PATHS = 4
 """Of a node in a random genotype."""
 
-PRIOR = 0.05
-"""How much a factor's distance from 1 weighs, against relative errors of the fitted networks."""
-
 TOGETHER = 12
 """Whole networks that are loaded at once; each holds its weights and its largest activations."""
 
-LEAST = 1e-6
 ROUNDS = 15
 
 Progress = Callable[[str, float], None]
@@ -95,31 +91,6 @@ class Course:
         """Report progress."""
         if self.progress is not None:
             self.progress(what, share)
-
-
-@dataclass(frozen=True)
-class Residual:
-    """The held-out genotypes: predicted and measured milliseconds of each."""
-
-    predicted_ms: tuple[float, ...]
-    measured_ms: tuple[float, ...]
-
-    @property
-    def errors(self) -> NDArray[np.float64]:
-        """|predicted - measured| / measured."""
-        predicted, measured = np.array(self.predicted_ms), np.array(self.measured_ms)
-        relative: NDArray[np.float64] = np.abs(predicted - measured) / measured
-        return relative
-
-    @property
-    def mean_error(self) -> float:
-        """The mean of them."""
-        return float(np.mean(self.errors))
-
-    @property
-    def largest_error(self) -> float:
-        """The largest of them."""
-        return float(np.max(self.errors))
 
 
 def make_table(course: Course) -> tuple[LatencyTable, Residual]:
@@ -371,27 +342,6 @@ def random_genotype(space: SearchSpace, draw: np.random.Generator) -> Genotype:
             nodes.append(Node(paths=tuple(paths[index] for index in chosen)))
         cells[kind] = Cell(nodes=tuple(nodes), output=tuple(space.numbers()))
     return Genotype(cells=cells)
-
-
-def fit(
-    sums: Sequence[Mapping[str, float]], measured: Sequence[float], operations: Sequence[str]
-) -> tuple[float, dict[str, float]]:
-    """(remainder, factor of each operation) of the networks' relative errors, factors near 1.
-
-    Minimises Σ ((r + Σ f·s - t) / t)² + `PRIOR` · mean s² / mean t² · Σ (f - 1)².
-    """
-    t = np.asarray(measured, np.float64)
-    s = np.array([[each[name] for name in operations] for each in sums])
-    rows = np.hstack([np.ones((len(t), 1)), s]) / t[:, None]
-    weight = np.sqrt(PRIOR) * np.sqrt(np.mean(s**2, axis=0)) / np.mean(t)
-    weight = np.maximum(weight, LEAST)  # what no network has keeps its own time
-    prior = np.hstack([np.zeros((len(operations), 1)), np.diag(weight)])
-    left: NDArray[np.float64] = np.vstack([rows, prior])
-    right = np.concatenate([np.ones(len(t)), weight])
-    solution, *_ = np.linalg.lstsq(left, right, rcond=None)
-    return float(solution[0]), {
-        name: max(0.0, float(factor)) for name, factor in zip(operations, solution[1:], strict=True)
-    }
 
 
 def _scaled(entry: LatencyEntry, factor: float) -> LatencyEntry:

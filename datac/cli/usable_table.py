@@ -2,8 +2,10 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from datac.documents.latency_table import LatencyTable
+from datac.documents.precision import Precision
 from datac.documents.read import read_json
 from datac.errors import BadInput
 
@@ -52,7 +54,8 @@ def _of_other_engines(table: LatencyTable) -> str | None:
     from exporters.targets.target import BuildOptions
 
     for remainder in table.remainders:
-        options = BuildOptions((1, *remainder.network.input), precision=remainder.dtype)
+        shape = (1, *remainder.network.input)
+        options = BuildOptions(shape, precision=cast(Precision, remainder.dtype))
         today = rewrites_for(remainder.target, options)
         if set(today) != set(table.rewrites.get(remainder.target, ())):
             return f"its {remainder.target} engines are not rewritten as datac rewrites them today"

@@ -19,12 +19,12 @@ from datac.documents.search_space import SearchSpace
 from datac.errors import BadInput, PlatformMissing
 from exporters import latency_table
 from exporters.export import compile_genotype
+from exporters.latency_fit import fit
 from exporters.latency_table import (
     COPIES,
     MOST_PATHS,
     Course,
     context_graph,
-    fit,
     make_table,
     random_genotype,
 )
