@@ -32,9 +32,10 @@ $(STAMP): pyproject.toml constraints.txt
 # Torch's threads else spin at every barrier, which on a busy machine costs more than the work, and
 # numpy's wait for one another over matrices that are small.
 # A worker for each core, at most four: each holds a gigabyte or two. A file's tests stay with one
-# worker, because they share what its fixtures searched and trained.
+# worker, because they share what its fixtures searched and trained; files come in order of name, in
+# which the long ones (tests/end_to_end) do not come last.
 test: env ## run the tests, several files at once
-	OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: env ## check style, types, who imports whom, and the Dockerfile
 	$(BIN)/ruff check
