@@ -76,6 +76,17 @@ def anonymous(path):
     onnx.save(model, path)
 
 
+def nameless(genotype, network, folder):
+    """A file of the network without metadata and names."""
+    graph = lower(genotype, network)
+    initialise(graph, network.input, 0)
+    path = folder / "model.onnx"
+    onnx.save(canonical_onnx(canonical_graph(graph), genotype, network), path)
+    strip(path)
+    anonymous(path)
+    return path
+
+
 def renumbered(cell):
     """A cell without the nodes that nothing reads, the others numbered anew."""
     used = [number for number, _ in cell.numbered() if number in cell.used()]
@@ -116,12 +127,7 @@ def test_structure_alone_gives_a_segmentation_nets_cells(genotype, networks, tmp
 
 def test_a_file_whose_cells_all_reduce_holds_half_a_genotype(genotype, networks, tmp_path):
     network = networks.classification.model_copy(update={"cells": 2})
-    graph = lower(genotype, network)
-    initialise(graph, network.input, 0)
-    path = tmp_path / "model.onnx"
-    onnx.save(canonical_onnx(canonical_graph(graph), genotype, network), path)
-    strip(path)
-    anonymous(path)
+    path = nameless(genotype, network, tmp_path)
     with pytest.raises(BadInput, match="has no two kinds of cell"):
         inspect_file(path)
 
@@ -143,12 +149,7 @@ def test_a_cell_that_is_missing_is_told(genotype, networks, tmp_path):
     cells = genotype.cells | {"reduction": reduction.model_copy(update={"nodes": nodes})}
     genotype = Genotype.model_validate({"cells": {k: c.model_dump() for k, c in cells.items()}})
     network = networks.classification.model_copy(update={"cells": 3})
-    graph = lower(genotype, network)
-    initialise(graph, network.input, 0)
-    path = tmp_path / "model.onnx"
-    onnx.save(canonical_onnx(canonical_graph(graph), genotype, network), path)
-    strip(path)
-    anonymous(path)
+    path = nameless(genotype, network, tmp_path)
     with pytest.raises(BadInput, match="one that nothing reads is missing"):
         inspect_file(path)
 
