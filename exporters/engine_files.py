@@ -22,7 +22,6 @@ from exporters.targets.target import BuildOptions
 ONNX_FILES = ("onnx", "openvino")
 """The targets whose engine is its own model as a file, fixed to a size or open."""
 
-
 PLANS = ("trt", "trt-rtx")
 """The targets whose engine is made from its own model, and cannot be read."""
 
