@@ -15,7 +15,7 @@ import pytest
 from datac.cli import run
 from datac.exit_codes import ExitCode
 
-EPOCHS, TIMEOUT_S = 4, 240
+EPOCHS, TIMEOUT_S = 3, 240
 SEARCH = [
     *("search", "--task", "segmentation", "--device", "cpu", "--precision", "bf16"),
     *("--channels", "2", "--cells", "3", "--head-channels", "4", "--crop", "16"),
@@ -101,7 +101,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_process_writes(straight: Path) -> None:
     run_folder = straight / "run"
     assert (straight / "genotype.json").read_bytes() == (run_folder / "genotype.json").read_bytes()
-    assert [record["epoch"] for record in lines(run_folder)] == [1, 2, 3, 4]
+    assert [record["epoch"] for record in lines(run_folder)] == [1, 2, 3]
     assert len(list((run_folder / "tensorboard").iterdir())) == 1
     result = json.loads((run_folder / "search_result.json").read_text())
     assert result["device"] == "2 x cpu (1 thread)"
@@ -128,7 +128,7 @@ def test_interrupted_and_killed_it_goes_on_bit_for_bit(
     assert "was made with processes 2, not 1" in capsys.readouterr().err
 
     process = start(tmp_path, [*SEARCH, "--resume"])
-    wait_for_epochs(tmp_path / "run", 3, process)
+    wait_for_epochs(tmp_path / "run", 2, process)
     os.kill(last_child(process), signal.SIGKILL)
     assert ended(process)[0] != 0
     assert not (tmp_path / "run" / "genotype.json").exists()
@@ -180,21 +180,15 @@ def test_they_stop_at_one_step_where_one_alone_has_seen_a_damaged_image(tmp_path
         for sentence in sentences(errors)
     ] == [True]
     assert exit_codes(errors) == ["2", "2"]
-    _one_cannot_read_the_checkpoint(tmp_path)
-    code, _, errors = started(tmp_path, [*SEARCH, "--resume"])
-    assert code == 0, errors
-    assert [record["epoch"] for record in lines(tmp_path / "run")] == [1, 2, 3, 4]
-
-
-def _one_cannot_read_the_checkpoint(folder: Path) -> None:
-    """Both end with its sentence, and what was saved is as it was."""
-    (folder / "other.py").write_text(UNREADABLE)
-    code, _, errors = started(folder, [*SEARCH, "--resume"], "other.py")
+    saved = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    (tmp_path / "other.py").write_text(UNREADABLE)
+    code, _, errors = started(tmp_path, [*SEARCH, "--resume"], "other.py")
     assert code != 0
     assert ["run/nowhere.pt: there is no checkpoint" in each for each in sentences(errors)] == [
         True
     ]
     assert exit_codes(errors) == ["2", "2"]
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == saved
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """A checkpoint of another data set, method or version: refused, and left as it is."""
 
+import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 from datac.cli import run
 from datac.exit_codes import ExitCode
 from searcher.checkpoint import CHECKPOINT
+from searcher.device import cpu_threads
 from searcher.monitor import Monitor
 
 SIZES = ["--channels", "2", "--cells", "3", "--crop", "8", "--batch-size", "64", "--epochs", "1"]
@@ -33,21 +36,37 @@ def other_images() -> None:
                 Image.new("RGB", (8, 8), (index, 0, 0)).save(folder / f"{index}.png")
 
 
-@pytest.fixture
-def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Begins a command in an empty folder, interrupts it, and gives its checkpoint."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives the folder in which a command was begun and interrupted, one for all tests."""
 
+    def stop(self: Monitor) -> None:
+        raise KeyboardInterrupt
+
+    @cache
     def begin(name: str) -> Path:
-        def stop(self: Monitor) -> None:
-            raise KeyboardInterrupt
-
-        with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp(name)
+        with pytest.MonkeyPatch.context() as patch, cpu_threads(1):
+            patch.chdir(folder)
             patch.setattr(Monitor, "advance", stop)
             assert run([*COMMANDS[name], *DATA]) == ExitCode.INTERRUPTED
-        return FOLDERS[name] / CHECKPOINT
+        return folder
 
     return begin
+
+
+@pytest.fixture
+def interrupted(
+    begun: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Path]:
+    """Goes into a folder with a copy of what an interrupted command left; gives its checkpoint."""
+
+    def enter(name: str) -> Path:
+        shutil.copytree(begun(name), tmp_path, dirs_exist_ok=True)
+        monkeypatch.chdir(tmp_path)
+        return FOLDERS[name] / CHECKPOINT
+
+    return enter
 
 
 def change(path: Path, **header: str) -> None:
@@ -79,7 +98,6 @@ def test_it_is_refused_in_a_sentence_and_left_as_it_is(
     sentence: str,
 ) -> None:
     path = interrupted(name)
-    whole = path.read_bytes()
     other_images()
     if header:
         change(path, **header)
@@ -91,5 +109,9 @@ def test_it_is_refused_in_a_sentence_and_left_as_it_is(
     assert sentence in said[0]
     assert "--restart to begin anew" in said[0]
     assert {each: each.read_bytes() for each in path.parent.rglob("*") if each.is_file()} == before
-    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_with_what_it_was_made_it_goes_on(interrupted: Callable[[str], Path], name: str) -> None:
+    interrupted(name)
     assert run([*COMMANDS[name], *DATA, "--resume"]) == ExitCode.PASS
