@@ -1,4 +1,4 @@
-"""What a child's weights begin as: from scratch, a supernet's, or the backbone of another child."""
+"""What a child's weights begin as: from scratch, a supernet's, another child's or its backbone."""
 
 from __future__ import annotations
 
@@ -7,20 +7,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compiler.graph import Weights
 from compiler.weights import read_weights_file
 from datac.documents.build_folder import WEIGHTS
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.train_result import Start as Kind
 from datac.errors import BadInput
-from searcher.backbone import backbone
 from searcher.divergence import first_not_finite
 from searcher.inherit import inherit
+from searcher.other_child import backbone, whole
 from searcher.outcome import SUPERNET
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The folder that a training begins with, if any: a RUN, or a CHILD whole or its backbone."""
+
+    inherit: Path | None = None
+    backbone: Path | None = None
+    weights: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,17 +51,25 @@ class Start:
         module.load_state_dict({**module.state_dict(), **self.weights})
 
 
-def start_from(genotype: Genotype, network: Network, run: Path | None, child: Path | None) -> Start:
+def start_from(genotype: Genotype, network: Network, sources: Sources) -> Start:
     """The start that the command line asks for; BadInput where the weights do not fit."""
-    if run is not None and child is not None:
-        raise BadInput("both --inherit and --backbone were given; choose one")
-    if run is not None:
-        return _from_supernet(genotype, network, run)
-    if child is not None:
-        weights = _tensors(backbone(child, genotype, network))
-        _check_finite(weights, child / WEIGHTS)
-        return Start("backbone", child, weights, digest=_digest(child / WEIGHTS))
+    given = [name for name, folder in vars(sources).items() if folder is not None]
+    if len(given) > 1:
+        raise BadInput(f"both --{given[0]} and --{given[1]} were given; choose one")
+    if sources.inherit is not None:
+        return _from_supernet(genotype, network, sources.inherit)
+    if sources.backbone is not None:
+        carried = backbone(sources.backbone, genotype, network)
+        return _from_child("backbone", sources.backbone, carried)
+    if sources.weights is not None:
+        return _from_child("child", sources.weights, whole(sources.weights, genotype, network))
     return Start()
+
+
+def _from_child(kind: Kind, child: Path, arrays: Weights) -> Start:
+    weights = _tensors(arrays)
+    _check_finite(weights, child / WEIGHTS)
+    return Start(kind, child, weights, digest=_digest(child / WEIGHTS))
 
 
 def _from_supernet(genotype: Genotype, network: Network, run: Path) -> Start:
@@ -86,5 +103,5 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _tensors(weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
+def _tensors(weights: Weights) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array) for name, array in weights.items()}

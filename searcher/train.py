@@ -30,7 +30,7 @@ from searcher.epochs import EpochRun
 from searcher.evaluate import Evaluation, evaluate, loss_for, main_output
 from searcher.fast_modules import fast_module
 from searcher.outcome import versions
-from searcher.start import Start, start_from
+from searcher.start import Sources, Start, start_from
 from searcher.train_recipes import Recipe, RecipeName
 from searcher.train_record import TrainRecord
 from searcher.weights_file import write_weights_file
@@ -46,16 +46,15 @@ RESULT = "train_result.json"
 class TrainOptions:
     """What to train, and how.
 
-    network: the child's; samples have the size of its input. inherit: the folder of a search.
-    backbone: the folder of another child. given: the command's options, for the record only.
+    network: the child's; samples have the size of its input. sources: what it begins with. given:
+    the command's options, for the record only.
     """
 
     network: Network
     recipe: Recipe
     recipe_name: RecipeName = "default"
     seed: int = 0
-    inherit: Path | None = None
-    backbone: Path | None = None
+    sources: Sources = field(default_factory=Sources)
     given: Mapping[str, Option] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -88,11 +87,13 @@ def train(
     BadInput and PlatformMissing before anything is written.
     """
     check_replaceable(out, "child")
-    if options.backbone is not None and options.backbone.resolve() == out.resolve():
-        raise BadInput(f"--backbone {out} is also the folder to write; give another --out")
+    for option in ("backbone", "weights"):
+        child = getattr(options.sources, option)
+        if child is not None and child.resolve() == out.resolve():
+            raise BadInput(f"--{option} {out} is also the folder to write; give another --out")
     fabric = fabric_on(device, options.recipe.precision)
     network = prepared_network(options.network, dataset)
-    start = start_from(genotype, network, options.inherit, options.backbone)
+    start = start_from(genotype, network, options.sources)
     run = _Training(genotype, dataset, network, options, start, fabric, out)
     run.begin(resume=resume, restart=restart)
     write_beside(out / GENOTYPE, run.genotype.to_json())

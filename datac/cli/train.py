@@ -51,6 +51,12 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     "fresh.",
 )
 @click.option(
+    "--weights",
+    type=FOLDER,
+    metavar="CHILD",
+    help="Begin with all weights of this child of the same network: datac prune leaves one.",
+)
+@click.option(
     "--out", type=FOLDER, default="child", show_default=True, metavar="CHILD", help="Where to."
 )
 @click.option("--epochs", type=POSITIVE, metavar="N", help="How long.  [default: the recipe's]")
@@ -106,6 +112,7 @@ def train(genotype: str, data: str, out: Path, **values: Any) -> None:
 
 def _options(network: Network, values: dict[str, Any]) -> TrainOptions:
     """The recipe's, but for what the command line says."""
+    from searcher.start import Sources
     from searcher.train import TrainOptions
     from searcher.train_recipes import RECIPES
 
@@ -122,8 +129,7 @@ def _options(network: Network, values: dict[str, Any]) -> TrainOptions:
         recipe=replace(recipe, **{name: each for name, each in changes.items() if each}),
         recipe_name=values["recipe"],
         seed=run.seed,
-        inherit=values["inherit"],
-        backbone=values["backbone"],
+        sources=Sources(values["inherit"], values["backbone"], values["weights"]),
         given=_given(values),
     )
 

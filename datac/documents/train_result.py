@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from datac.documents.document import Document
 
 Option = str | int | float | bool
-Start = Literal["scratch", "supernet", "backbone"]
+Start = Literal["scratch", "supernet", "backbone", "child"]
 
 
 class Score(Document):

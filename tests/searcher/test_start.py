@@ -60,6 +60,7 @@ def break_one(path: Path, name: str, value: float) -> None:
 
 INHERIT = ("--inherit", "run", "run/supernet.safetensors")
 BACKBONE = ("--backbone", "theirs", "theirs/weights.safetensors")
+WHOLE = ("--weights", "theirs", "theirs/weights.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,7 @@ BACKBONE = ("--backbone", "theirs", "theirs/weights.safetensors")
         (INHERIT, "stem.norm0.running_mean", np.inf),
         (BACKBONE, CARRIED, -np.inf),
         (BACKBONE, "stem.conv0.weight", np.nan),
+        (WHOLE, HEAD, np.nan),
     ],
 )
 def test_they_are_refused_by_name_before_anything_is_written(

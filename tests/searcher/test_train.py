@@ -20,14 +20,17 @@ from datac.datasets import open_dataset
 from datac.datasets.preprocess import prepared_network
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
+from datac.documents.read import read_json
 from datac.documents.train_result import Score, TrainResult
 from datac.errors import BadInput
 from datac.output_folder import state_of
 from datac.published import load
+from exporters.prune import prune
 from searcher import train as train_module
 from searcher.child import batches_of
 from searcher.evaluate import evaluate
 from searcher.gumbel import Layout
+from searcher.start import Sources
 from searcher.supernet import Supernet
 from searcher.train import TrainOptions, train
 from searcher.train_recipes import RECIPES, Recipe
@@ -57,12 +60,12 @@ def data(task="segmentation", train=8, val=4):
 
 
 def trained(out, network=SEGMENTATION, recipe=RECIPE, genotype=GENOTYPE, **changes):
-    options = {
-        name: changes.pop(name) for name in ("inherit", "backbone", "seed") if name in changes
-    }
+    folders = ("inherit", "backbone", "weights")
+    sources = Sources(**{name: changes.pop(name) for name in folders if name in changes})
+    options = {"seed": changes.pop("seed")} if "seed" in changes else {}
     task = "segmentation" if network.task == "segmentation" else "classification"
     dataset = changes.pop("dataset", None) or data(task)
-    asked = TrainOptions(network=network, recipe=recipe, **options)
+    asked = TrainOptions(network=network, recipe=recipe, sources=sources, **options)
     return train(genotype, dataset, asked, out, device="cpu", quiet=True, **changes)
 
 
@@ -315,6 +318,37 @@ def test_a_backbone_is_not_overwritten_by_its_own_child(classifier):
 def test_two_starts_are_one_too_many(classifier, tmp_path):
     with pytest.raises(BadInput, match="both --inherit and --backbone"):
         trained(tmp_path / "child", inherit=tmp_path, backbone=classifier)
+    with pytest.raises(BadInput, match="both --backbone and --weights"):
+        trained(tmp_path / "child", backbone=classifier, weights=classifier)
+
+
+@pytest.mark.parametrize("network", [CIFAR, SEGMENTATION], ids=["cifar", "segmentation"])
+def test_a_pruned_child_is_trained_on(tmp_path, network):
+    whole = tmp_path / "whole"
+    trained(whole, network, replace(RECIPE, epochs=1))
+    prune(whole, ["normal/node2/path0"], tmp_path / "pruned")
+    smaller = read_json(tmp_path / "pruned/genotype.json", Genotype)
+    recipe = replace(RECIPE, learning_rate=1e-12, epochs=1)
+    begun = {"genotype": smaller, "weights": tmp_path / "pruned"}
+    result = trained(tmp_path / "child", network, recipe, **begun)
+    theirs = load_file(tmp_path / "pruned/weights.safetensors")
+    ours = load_file(tmp_path / "child/last.safetensors")
+    learned = {name for name in ours if name.endswith((".weight", ".bias"))}
+    assert all(np.allclose(theirs[name], ours[name], atol=1e-6) for name in learned)
+    assert (result.start, result.fresh, result.dropped) == ("child", (), ())
+
+
+def test_all_weights_of_another_network_are_refused(classifier, tmp_path):
+    other = SEGMENTATION.model_copy(update={"channels": 6})
+    with pytest.raises(BadInput, match="has 4 channels, the network to train has 6"):
+        trained(tmp_path / "child", other, weights=classifier)
+    with pytest.raises(BadInput, match=r"weights\.safetensors: tensor head\..* is missing"):
+        trained(tmp_path / "child", SEGMENTATION, weights=classifier)
+    with pytest.raises(BadInput, match="was trained with other cells"):
+        trained(tmp_path / "child", IMAGENET, genotype=load("data-m7"), weights=classifier)
+    with pytest.raises(BadInput, match=r"--weights .* is also the folder to write"):
+        trained(classifier, IMAGENET, weights=classifier)
+    assert not (tmp_path / "child").exists()
 
 
 # ---------------------------------------------------------------- what it refuses

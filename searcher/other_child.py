@@ -1,4 +1,4 @@
-"""A child on the backbone of another: stem and cells strictly, the head fresh.
+"""The weights of another child of the same cells: all of them, or its backbone (stem and cells).
 
 The output stride changes no tensor of the cells (`compiler.candidates.factorized_reduce`), so what
 was trained at stride 32 fits every other, as in DeepLab.
@@ -18,48 +18,65 @@ from datac.documents.read import read_json
 from datac.errors import BadInput
 
 
+def whole(child: Path, genotype: Genotype, network: Network) -> Weights:
+    """All weights of the child, which must be those of `network`.
+
+    Raises BadInput where its cells or its tensors are others, or where its files are damaged.
+    """
+    _check_sizes(child, _network_of(child, genotype, "--weights"), network)
+    weights = read_weights_file(child / WEIGHTS)
+    check_weights(_shapes(genotype, network), weights, str(child / WEIGHTS))
+    return weights
+
+
 def backbone(child: Path, genotype: Genotype, network: Network) -> Weights:
     """The weights of stem and cells for `network`.
 
     Raises BadInput where the child's cells, stem, channels or number of cells are others, or
     where its files are damaged.
     """
-    theirs = read_json(child / GENOTYPE, Genotype)
-    if theirs.network is None:
-        raise BadInput(f"{child / GENOTYPE}: says no network; --backbone takes a trained child")
-    _check_cells(child, theirs, genotype)
-    _check_sizes(child, theirs.network, network)
+    theirs = _network_of(child, genotype, "--backbone")
+    _check_stems(child, theirs, network)
+    _check_sizes(child, theirs, network)
     source = child / WEIGHTS
     weights = read_weights_file(source)
-    shapes = {
-        name: spec.shape for name, spec in lower(theirs, theirs.network).weight_specs().items()
-    }
-    check_weights(shapes, weights, str(source))
+    check_weights(_shapes(genotype, theirs), weights, str(source))
     wanted = {
-        name: spec.shape
-        for name, spec in lower(genotype, network).weight_specs().items()
-        if _is_backbone(name)
+        name: shape for name, shape in _shapes(genotype, network).items() if _is_backbone(name)
     }
     carried = {name: array for name, array in weights.items() if _is_backbone(name)}
     check_weights(wanted, carried, str(source))
     return carried
 
 
-def _check_cells(child: Path, theirs: Genotype, genotype: Genotype) -> None:
+def _network_of(child: Path, genotype: Genotype, option: str) -> Network:
+    """What surrounds the child's cells, which are those of `genotype`."""
+    theirs = read_json(child / GENOTYPE, Genotype)
+    if theirs.network is None:
+        raise BadInput(f"{child / GENOTYPE}: says no network; {option} takes a trained child")
     if theirs.hash != genotype.hash:
         raise BadInput(
             f"{child} was trained with other cells ({theirs.hash[:12]}, not {genotype.hash[:12]}); "
             f"give {child / GENOTYPE} as the genotype"
         )
+    return theirs.network
 
 
-def _check_sizes(child: Path, theirs: Network, network: Network) -> None:
+def _shapes(genotype: Genotype, network: Network) -> dict[str, tuple[int, ...]]:
+    return {name: spec.shape for name, spec in lower(genotype, network).weight_specs().items()}
+
+
+def _check_stems(child: Path, theirs: Network, network: Network) -> None:
     for whose, one in ((f"{child} has", theirs), ("the network to train has", network)):
         if one.skeleton == "cifar":
             raise BadInput(
                 f"{whose} the stem of the cifar network, which no other network shares; train the "
-                "backbone with datac train --network imagenet"
+                "backbone with datac train --network imagenet, or go on with a child of the same "
+                "network by --weights"
             )
+
+
+def _check_sizes(child: Path, theirs: Network, network: Network) -> None:
     for option in ("channels", "cells"):
         has, wanted = getattr(theirs, option), getattr(network, option)
         if has != wanted:
