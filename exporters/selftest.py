@@ -58,11 +58,15 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Course:
-    """What to try; no targets or precisions: all. gpu: on one, the targets that may use it too."""
+    """What to try; no targets or precisions: all.
+
+    networks: of those in SMALL. gpu: on one, the targets that may use it too.
+    """
 
     cells: tuple[str, ...]
     targets: tuple[str, ...] = ()
     precisions: tuple[Precision, ...] = ()
+    networks: tuple[str, ...] = tuple(SMALL)
     gpu: bool = False
     seconds: float = SECONDS
     progress: Progress | None = None
@@ -90,7 +94,9 @@ def selftest(
         raise PlatformMissing(f"{why}; leave --gpu out, or run this on a machine with one")
     state = _begin(course, known)
     done = {(tested.cell, tested.network) for tested in state.tested}
-    left = [(cell, net) for cell in course.cells for net in SMALL if (cell, net) not in done]
+    left = [
+        (cell, net) for cell in course.cells for net in course.networks if (cell, net) not in done
+    ]
     for index, (cell, net) in enumerate(left):
         course.say(f"{cell}, {net} ({index + 1} of {len(left)})", index / len(left))
         state = state.model_copy(update={"tested": (*state.tested, *_try(cell, net, course))})

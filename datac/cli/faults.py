@@ -35,6 +35,13 @@ TRIED = ("f32", "tf32", "f16", "bf16")
     help="Of the arithmetic that faults are injected into; several times for several.",
 )
 @click.option(
+    "--fault",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help='These alone, "stale weight", say.  [default: all]',
+)
+@click.option(
     "--seed",
     type=click.IntRange(min=0, max=2**32 - 1),
     default=0,
@@ -47,6 +54,7 @@ def faults(
     weights: Path | None,
     network_options: NetworkOptions,
     precisions: tuple[str, ...],
+    names: tuple[str, ...],
     seed: int,
     as_json: bool,
 ) -> ExitCode:
@@ -64,12 +72,14 @@ def faults(
     from datac.cli.faults_table import score_table
     from datac.cli.progress import progress_line
     from datac.cli.terminal import output
+    from exporters.faults import resolve
     from exporters.faults.judges import scores
     from exporters.faults.trial import SHIPPED, try_gate
 
+    chosen = resolve(names)
     subject = _subject(genotype, weights, network_options, seed)
     with progress_line() as show:
-        seen = list(try_gate(subject, precisions, seed=seed, progress=show))
+        seen = list(try_gate(subject, precisions, faults=chosen, seed=seed, progress=show))
     found = scores(seen, SHIPPED)
     if as_json:
         for observation in seen:

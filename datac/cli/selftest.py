@@ -18,10 +18,19 @@ if TYPE_CHECKING:
     from datac.documents.precision import Precision
     from datac.documents.selftest import SelfTest, Tested
 
+NETWORKS = ("cifar", "segmentation")
+
 
 @click.command()
 @click.option("--gpu", is_flag=True, help="On an NVIDIA GPU, also what could run on the CPU.")
 @click.option("--cell", "cells", multiple=True, help="These alone.  [default: all published]")
+@click.option(
+    "--network",
+    "networks",
+    type=click.Choice(NETWORKS),
+    multiple=True,
+    help="These alone.  [default: both]",
+)
 @click.option("--target", "targets", multiple=True, help="These alone.  [default: all]")
 @click.option(
     "--precision",
@@ -47,6 +56,7 @@ if TYPE_CHECKING:
 def selftest(
     gpu: bool,
     cells: tuple[str, ...],
+    networks: tuple[str, ...],
     targets: tuple[str, ...],
     precisions: tuple[Precision, ...],
     seconds: float,
@@ -70,7 +80,9 @@ def selftest(
     check_writable_file(out)
     known = read_json(out, SelfTest) if out.exists() else None
     with progress_line() as show:
-        course = Course(cells or NAMES, targets, precisions, gpu, seconds, show)
+        course = Course(
+            cells or NAMES, targets, precisions, networks or NETWORKS, gpu, seconds, show
+        )
         found = run_selftest(course, known, save=lambda state: write_beside(out, state.to_json()))
     write_beside(out, found.to_json())
     console = output()

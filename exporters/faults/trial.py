@@ -30,7 +30,8 @@ def try_gate(
     """Healthy runs first, then each fault in each precision, at a node drawn from the seed.
 
     Ways to run that this machine has not are left out, and a damage for which no engine could be
-    built: a weight that float16 cannot hold.
+    built: a weight that float16 cannot hold. A fault's place depends on the precisions and the
+    seed, not on which of the other faults are tried.
     """
     here = {name: way for name, way in HEALTHY.items() if way.missing() is None}
     healthy = [name for name, way in here.items() if way.precision in precisions]
@@ -39,9 +40,10 @@ def try_gate(
         for precision in MAIN
         if precision in precisions and MAIN[precision] in here
         for name in FAULTS
-        if name in faults and precision in FAULTS[name].precisions
+        if faults and precision in FAULTS[name].precisions
     ]
-    draw, total, done = np.random.default_rng(seed), len(healthy) + len(harmful), 0
+    draw, done = np.random.default_rng(seed), 0
+    total = len(healthy) + sum(name in faults for _, name in harmful)
 
     def tell(what: str) -> None:
         if progress is not None:
@@ -52,8 +54,10 @@ def try_gate(
         yield subject.healthy(variation)
         done += 1
     for variation, name in harmful:
-        tell(f"faults, {variation}")
         damaged = inject(FAULTS[name], subject.graph, subject.values, draw)
+        if name not in faults:
+            continue
+        tell(f"faults, {variation}")
         if damaged is not None:
             with suppress(TargetFailed):
                 yield subject.damaged(variation, name, damaged)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from datac.cli.selftest import NETWORKS
 from datac.documents.read import read_json
 from datac.documents.selftest import SelfTest
 from datac.errors import BadInput, PlatformMissing
@@ -26,6 +27,10 @@ TINY = {
 def tiny(monkeypatch):
     monkeypatch.setattr(module, "SMALL", TINY)
     monkeypatch.setattr(module, "BATCHES", (1, 3))
+
+
+def test_the_command_knows_the_networks():
+    assert set(NETWORKS) == set(module.SMALL)
 
 
 def course(*targets):

@@ -2,39 +2,33 @@
 
 import json
 
-import pytest
-
 from datac.cli import run
 from exporters.faults import judges, trial
+from exporters.faults.observe import Subject
+from exporters.faults.runtimes import HEALTHY, MAIN
+from exporters.targets.target import TargetFailed
 
-TINY = ("--channels", "4", "--cells", "3", "--input", "3x16x16", "--precision", "f32")
-
-
-@pytest.fixture
-def two_faults(monkeypatch):
-    """Of the table these alone, so that it takes seconds."""
-    monkeypatch.setattr(
-        trial,
-        "FAULTS",
-        {name: trial.FAULTS[name] for name in ("stale weight", "path missing")},
-    )
+TINY = (
+    *("--channels", "4", "--cells", "3", "--input", "3x16x16", "--precision", "f32"),
+    *("--fault", "stale weight", "--fault", "path missing"),
+)
 
 
-def test_a_gate_that_catches_everything_passes(two_faults, capsys):
+def test_a_gate_that_catches_everything_passes(capsys):
     assert run(["faults", "data-m4", *TINY]) == 0
     out = capsys.readouterr().out
     together = next(line for line in out.splitlines() if " together " in line)
     assert " ".join(together.split()) == "f32 together 2 / 2 0 / 8 2 / 2 2 / 2"
 
 
-def test_json_is_a_line_for_each_run(two_faults, capsys):
+def test_json_is_a_line_for_each_run(capsys):
     assert run(["faults", "data-m4", *TINY, "--json"]) == 0
     runs = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [r["fault"] for r in runs[-2:]] == ["stale weight", "path missing"]
     assert all(r["change"] > 0 for r in runs[-2:])
 
 
-def test_a_gate_that_misses_or_cries_wolf_fails(two_faults, monkeypatch, capsys):
+def test_a_gate_that_misses_or_cries_wolf_fails(monkeypatch, capsys):
     deaf = judges.Opinion(alarm=False)
     monkeypatch.setattr(judges, "opinions", lambda *_: {"together": deaf})
     assert run(["faults", "data-m4", *TINY]) == 1
@@ -42,6 +36,31 @@ def test_a_gate_that_misses_or_cries_wolf_fails(two_faults, monkeypatch, capsys)
     monkeypatch.setattr(judges, "opinions", lambda *_: {"together": judges.Opinion(True)})
     assert run(["faults", "data-m4", *TINY]) == 1
     assert "false alarm: ONNX Runtime" in capsys.readouterr().out
+
+
+def test_a_fault_that_nobody_knows_is_named_before_anything_runs(capsys):
+    assert run(["faults", "data-m4", *TINY, "--fault", "stale wight"]) == 2
+    assert 'no fault "stale wight". Did you mean "stale weight"?' in capsys.readouterr().err
+    assert run(["faults", "data-m4", *TINY, "--fault", "?"]) == 2
+    assert "the faults are stale weight, " in capsys.readouterr().err
+
+
+def test_a_fault_alone_is_where_it_is_among_all(monkeypatch, capsys):
+    """So that one that was missed can be tried again."""
+    tried = {}
+
+    def damaged(self, variation, name, damage):
+        tried.setdefault(name, []).append(damage.place)
+        raise TargetFailed("only the place is asked for")
+
+    monkeypatch.setattr(Subject, "damaged", damaged)
+    monkeypatch.setattr(trial, "HEALTHY", {MAIN["f32"]: HEALTHY[MAIN["f32"]]})
+    without = TINY[: TINY.index("--fault")]
+    assert run(["faults", "data-m4", *without]) == 0
+    assert len(tried) > 30
+    assert run(["faults", "data-m4", *without, "--fault", "path missing"]) == 0
+    first, second = tried["path missing"]
+    assert first == second
 
 
 def test_a_place_is_cut_out(build, capsys):
