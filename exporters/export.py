@@ -47,6 +47,7 @@ from exporters.kept import kept_convolutions
 from exporters.predicted import predicted_ms
 from exporters.quantisation import Calibration
 from exporters.reference import ODD_CASE, OF_SIZE, SEEDED, load_reference
+from exporters.refit import EarlierBuild, earlier_build
 from exporters.request import Progress, Request
 from exporters.standalone import runtime_source
 from exporters.subject import open_subject
@@ -68,13 +69,14 @@ def compile_genotype(
     """
     check_replaceable(request.out, "build")
     request.check(network)
+    earlier = earlier_build(request, genotype, network)
     complete = genotype.model_copy(update={"network": network})
     graph, source = network_graph(genotype, network, weights, request.seed, request.say)
     if request.calibration is not None:
         kept_convolutions(graph, network, request.calibration.kept)  # a word that names nothing
     with replaced_whole(request.out, "build") as folder:
         _write_build(folder, graph, complete, network, request)
-        return _finish(folder, complete, network, source, request, keep=())
+        return _finish(folder, complete, network, source, request, (), earlier)
 
 
 def compile_build(build: Path, request: Request) -> Report:
@@ -87,6 +89,7 @@ def compile_build(build: Path, request: Request) -> Report:
     request.check(manifest.network)
     require_intact(build, manifest, (MODEL, SOURCE, GENOTYPE, WEIGHTS, REFERENCE))
     genotype, network = read_build_genotype(build, manifest)
+    earlier = earlier_build(request, genotype, network)
     wanted = {
         f"{name}-{precision}"
         for name, precision in request.asked(manifest.network)
@@ -102,7 +105,7 @@ def compile_build(build: Path, request: Request) -> Report:
         for engine in stay:
             shutil.copytree(engine, folder / ENGINES / engine.name)
         keep = tuple(folder / ENGINES / engine.name for engine in stay)
-        return _finish(folder, genotype, network, manifest.weights, request, keep)
+        return _finish(folder, genotype, network, manifest.weights, request, keep, earlier)
 
 
 def _require_sound(
@@ -171,6 +174,7 @@ def _finish(
     weights: str,
     request: Request,
     keep: tuple[Path, ...],
+    earlier: EarlierBuild | None,
 ) -> Report:
     """Build the engines, judge all, and write manifest and report."""
     write_beside(folder / RUNTIME, runtime_source())
@@ -182,7 +186,7 @@ def _finish(
     for name, precision in request.engines(network, {place.name for place in keep}):
         request.say(f"build {name} {precision}", 0.3)
         options = request.tuned(name, source, request.options(network, precision))
-        built = build_engine(name, source, options)
+        built = build_engine(name, source, options, None if earlier is None else earlier.refit)
         if request.table is not None:
             predicted = predicted_ms(request.table, genotype, network, name, precision)
             built = built.with_result(predicted_ms=predicted)

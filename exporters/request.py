@@ -21,7 +21,7 @@ from exporters.engines import Source
 from exporters.quantisation import Calibration
 from exporters.targets import resolve
 from exporters.targets.cores import available_cores
-from exporters.targets.target import BuildOptions, MayUseCuda, TargetFailed, missing_for
+from exporters.targets.target import BuildOptions, MayRefit, MayUseCuda, TargetFailed, missing_for
 from exporters.task import LabelledInputs
 from exporters.tune import tune
 
@@ -41,7 +41,8 @@ class Request:
     calibration: what int8 is calibrated on. rewrites: None leaves them to each target.
     table: of this machine; the report holds what it predicts against what is measured.
     plans: of single engines, replayed. tune_seconds: for each of the others, to find its plan.
-    max_drop: of the metric, below float32.
+    max_drop: of the metric, below float32. refittable: engines that can be given new weights.
+    refit: an earlier build whose engines are given them.
     finish: called with the folder once `report.json` stands in it, before the folder takes its
     place; the command line writes the page there.
     """
@@ -62,6 +63,8 @@ class Request:
     plans: tuple[EnginePlan, ...] = ()
     tune_seconds: float = 0.0
     table: LatencyTable | None = None
+    refittable: bool = False
+    refit: Path | None = None
     max_drop: float = MAX_DROP
     command: str = ""
     progress: Progress | None = None
@@ -108,6 +111,7 @@ class Request:
         self._check_profile((1, *network.input))
         self._check_plans(network)
         self._check_table()
+        self._check_refit()
         if PREPROCESS in self.embed and network.preprocessing is None:
             raise BadInput(
                 "--embed preprocess needs to know how an image is prepared, and this network does "
@@ -117,6 +121,16 @@ class Request:
             raise BadInput(
                 "--precision int8 is calibrated on real inputs; give --data DATASET with it"
             )
+
+    def _check_refit(self) -> None:
+        """A target that can do it has to be asked for."""
+        for option, given in (("--refittable", self.refittable), ("--refit", self.refit)):
+            targets = [name for name in self.targets if name != AUTO]
+            if given and not any(isinstance(resolve(name), MayRefit) for name in targets):
+                raise BadInput(
+                    f"{option} is for --target trt; the engines of other targets take new weights "
+                    "by being made again"
+                )
 
     def _check_plans(self, network: Network) -> None:
         """Each is of an engine that is asked for, and of rewrites that there are."""
@@ -212,5 +226,6 @@ class Request:
             threads=self.threads,
             embed=self.embed,
             rewrites=self.rewrites,
+            refittable=self.refittable,
             progress=self.progress,
         )

@@ -65,6 +65,8 @@ SECTIONS = {
         "plans",
         "tune",
         "tune_seconds",
+        "refittable",
+        "refit",
     ),
     "Below float32": ("calibration", "calibration_samples", "keep", "max_drop"),
     "How they are run": ("threads", "device", "bench_seconds", "table"),
@@ -153,6 +155,15 @@ SECTIONS = {
     metavar="FILE",
     help="A plan.json to make its engine by, without measuring; several times for several.",
 )
+@click.option(
+    "--refittable", is_flag=True, help="Engines that --refit can give new weights: trt alone."
+)
+@click.option(
+    "--refit",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="BUILD",
+    help="Give the engines of this build of the same genotype the new weights: trt alone.",
+)
 @threads_option
 @click.option(
     "--device",
@@ -218,6 +229,8 @@ def compile_(source: str, height_width: str | None, *, emit_only: bool, **values
             ("--rewrite", words),
             ("--profile", values["profile"]),
             ("--plan", values["plans"]),
+            ("--refittable", values["refittable"]),
+            ("--refit", values["refit"]),
         ):
             if given:
                 raise BadInput(f"--emit-only builds no engine; leave out {option}")

@@ -78,6 +78,7 @@ class BuildOptions:
     embed: what is to be in it besides the network: "preprocess", "argmax".
     rewrites: of its own model, by name; None leaves it to the target's default.
     opset: of its own model; None: datac's choice. tuning: the plan that both come from, if any.
+    refittable: built so that it can be given new weights later, where the platform knows how.
     compute_capabilities: what a trt-rtx engine is made for ("8.6", "12.0"); none: its default,
     every GPU it knows from 8.0 on.
     progress: called with (what, share done in 0..1) during long builds.
@@ -93,6 +94,7 @@ class BuildOptions:
     rewrites: tuple[str, ...] | None = None
     opset: int | None = None
     tuning: EnginePlan | None = None
+    refittable: bool = False
     compute_capabilities: tuple[str, ...] = ()
     progress: Callable[[str, float], None] | None = None
 
@@ -191,6 +193,25 @@ class MayUseCuda(Protocol):
 
     def missing_cuda(self) -> Missing | None:
         """What running on an NVIDIA GPU lacks on this machine, if anything."""
+
+
+@runtime_checkable
+class MayRefit(Protocol):
+    """A target whose engines can be given new weights."""
+
+    def refit(
+        self,
+        earlier: Path,
+        versions: Mapping[str, str],
+        model: Path,
+        options: BuildOptions,
+        folder: Path,
+    ) -> Engine:
+        """Make the engine for `model` in `folder` from an earlier one, built to be refitted.
+
+        versions: of what built the earlier one. The caller has checked its digest, and that its
+        model differs in nothing but weights.
+        """
 
 
 def missing_for(target: Target, options: BuildOptions) -> Missing | None:

@@ -5,8 +5,12 @@ Building needs the GPU that will run the engine. Neither was run so far: there w
 
 import os
 import re
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from compiler.quantise import Scheme
 from datac.documents.precision import Precision
@@ -15,6 +19,7 @@ from exporters.gpu import Gpu
 from exporters.nvidia_driver import why_no_gpu
 from exporters.targets.kernels import Kernel
 from exporters.targets.packages import why_not_importable
+from exporters.targets.specialise import specialise
 from exporters.targets.target import (
     Arrays,
     BuildOptions,
@@ -26,7 +31,10 @@ from exporters.targets.target import (
 )
 from exporters.targets.tensorrt_builder import FILE, build_plan, network_flags
 from exporters.targets.tensorrt_profile import kernels_of
+from exporters.targets.tensorrt_refit import refit_plan
 from exporters.targets.tensorrt_runner import TensorRTRunner
+
+TITLE = "TensorRT"
 
 
 class TensorRT:
@@ -68,32 +76,35 @@ class TensorRT:
         """Write `engine.plan` for this machine's GPU."""
         require(self.missing())
         trt = import_module("tensorrt")
-        gpu = Gpu()
-        device = f"cuda ({gpu.name}, compute capability {gpu.compute_capability})"
-        try:
+        with closing(Gpu()) as gpu:
             timings = timing_cache_file(trt.__version__, gpu.name)
-            plan = build_plan(trt, "TensorRT", model, options, timings)
-        finally:
-            gpu.close()
-        write_beside(folder / FILE, plan)
-        return Engine(
-            file=FILE,
-            versions={"tensorrt": trt.__version__},
-            device=device,
-            options={
-                "dynamic": options.dynamic_height_width,
-                "network_flags": network_flags(trt),
-                "tf32": False,
-            },
-            profile=options.span if options.dynamic_height_width else None,
-        )
+            write_beside(folder / FILE, build_plan(trt, TITLE, model, options, timings))
+            return _engine(trt, gpu, options)
+
+    def refit(
+        self,
+        earlier: Path,
+        versions: Mapping[str, str],
+        model: Path,
+        options: BuildOptions,
+        folder: Path,
+    ) -> Engine:
+        """Write `engine.plan` with the weights of `model`, which takes a second."""
+        require(self.missing())
+        trt = import_module("tensorrt")
+        before = Engine(earlier.name, versions, "cuda")
+        require_version(TITLE, self.name, options.precision, before, trt.__version__)
+        with closing(Gpu()) as gpu:
+            content = specialise(model, options).SerializeToString()
+            write_beside(folder / FILE, refit_plan(trt, TITLE, earlier, content))
+            return _engine(trt, gpu, replace(options, refittable=True))
 
     def load(self, folder: Path, engine: Engine, options: BuildOptions) -> Runner:
         """Deserialise the plan on device 0."""
         require(self.missing_to_run())
         trt = import_module("tensorrt")
-        require_version("TensorRT", self.name, options.precision, engine, trt.__version__)
-        return TensorRTRunner(trt, "TensorRT", folder / engine.file)
+        require_version(TITLE, self.name, options.precision, engine, trt.__version__)
+        return TensorRTRunner(trt, TITLE, folder / engine.file)
 
     def profile(
         self, folder: Path, engine: Engine, options: BuildOptions, inputs: Arrays, calls: int
@@ -102,6 +113,21 @@ class TensorRT:
         with self.load(folder, engine, options) as runner:
             assert isinstance(runner, TensorRTRunner)
             return kernels_of(*runner.time_layers(inputs, calls))
+
+
+def _engine(trt: Any, gpu: Gpu, options: BuildOptions) -> Engine:
+    return Engine(
+        file=FILE,
+        versions={"tensorrt": trt.__version__},
+        device=f"cuda ({gpu.name}, compute capability {gpu.compute_capability})",
+        options={
+            "dynamic": options.dynamic_height_width,
+            "network_flags": network_flags(trt),
+            "refittable": options.refittable,
+            "tf32": False,
+        },
+        profile=options.span if options.dynamic_height_width else None,
+    )
 
 
 def timing_cache_file(version: str, gpu: str) -> Path:

@@ -36,11 +36,7 @@ def build_plan(
     network = builder.create_network(network_flags(trt))
     _parse(trt, log, network, content, f"{title} refused {model.name}")
     config = builder.create_builder_config()
-    # TF32 keeps 10 bits of the mantissa: an f32 engine would not be f32.
-    config.clear_flag(trt.BuilderFlag.TF32)
-    # So that each layer says which nodes are in it (`datac profile`); it makes no call slower.
-    if hasattr(trt, "ProfilingVerbosity"):
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    _set_flags(trt, config, options)
     _set_capabilities(trt, config, options.compute_capabilities)
     if options.dynamic_height_width:
         _set_profile(builder, config, network, options.span)
@@ -85,6 +81,16 @@ def error_log(trt: Any) -> Any:
             return taken
 
     return ErrorLog()
+
+
+def _set_flags(trt: Any, config: Any, options: BuildOptions) -> None:
+    # TF32 keeps 10 bits of the mantissa: an f32 engine would not be f32.
+    config.clear_flag(trt.BuilderFlag.TF32)
+    if options.refittable:
+        config.set_flag(trt.BuilderFlag.REFIT)
+    # So that each layer says which nodes are in it (`datac profile`); it makes no call slower.
+    if hasattr(trt, "ProfilingVerbosity"):
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
 
 
 def _parse(trt: Any, log: Any, network: Any, content: bytes, refusal: str) -> None:

@@ -3,6 +3,7 @@
 That an engine builds shows that it parses and compiles; it was not run so far.
 """
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -67,8 +68,9 @@ class TensorRTRTX:
         """Write `engine.plan` for the compute capabilities of the options."""
         require(self.missing())
         trt = import_module("tensorrt_rtx")
-        # Its timing cache does nothing, so none is kept.
-        write_beside(folder / FILE, build_plan(trt, "TensorRT-RTX", model, options))
+        # Its timing cache does nothing, so none is kept; a plan to be refitted it cannot build.
+        asked = replace(options, refittable=False)
+        write_beside(folder / FILE, build_plan(trt, "TensorRT-RTX", model, asked))
         capabilities = ", ".join(options.compute_capabilities) or DEFAULT_CAPABILITIES
         return Engine(
             file=FILE,

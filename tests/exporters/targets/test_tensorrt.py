@@ -13,6 +13,7 @@ from exporters.targets.tensorrt import timing_cache_file
 from exporters.targets.tensorrt_builder import (
     _attach_timings,
     _set_capabilities,
+    _set_flags,
     describe_error,
     network_flags,
 )
@@ -92,6 +93,15 @@ def test_a_profile_spans_half_to_twice_but_for_channels(shape, smallest, largest
 def test_parser_errors_of_old_versions_have_no_node():
     old = SimpleNamespace(desc=lambda: "Assertion\n failed.")
     assert describe_error(old) == "Assertion failed"
+
+
+@pytest.mark.parametrize(("refittable", "flags"), [(False, set()), (True, {"REFIT"})])
+def test_an_engine_can_get_new_weights_where_that_was_asked_for(refittable, flags):
+    found = {"TF32"}
+    config = SimpleNamespace(clear_flag=found.remove, set_flag=found.add)
+    trt = SimpleNamespace(BuilderFlag=SimpleNamespace(TF32="TF32", REFIT="REFIT"))
+    _set_flags(trt, config, BuildOptions((1, 3, 8, 8), refittable=refittable))
+    assert found == flags
 
 
 def test_compute_capabilities_are_for_rtx_alone():
