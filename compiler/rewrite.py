@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -43,6 +43,18 @@ class Applied:
 
     rewrite: str
     at: str
+
+
+def alike_readers(
+    graph: Graph, node: Node, alike: Callable[[Node], bool]
+) -> tuple[Node, ...] | None:
+    """All who read what `node` reads first and are `alike`, in order of addition.
+
+    None unless there are several and `node` is the first, so that each group is found once.
+    """
+    readers = [graph[name] for name in dict.fromkeys(graph.users(node.operands[0]))]
+    found = tuple(reader for reader in readers if alike(reader))
+    return found if len(found) > 1 and found[0].name == node.name else None
 
 
 def apply(graph: Graph, rewrites: Sequence[Rewrite]) -> tuple[Graph, list[Applied]]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from compiler.graph import Graph, Node
 from compiler.ops import ChannelSlice, Conv
+from compiler.rewrite import alike_readers
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,8 @@ class MergeDepthwise:
         """The first of several depthwise convolutions of one value with one stride."""
         if not _is_centred_depthwise(node):
             return None
-        users = [graph[name] for name in dict.fromkeys(graph.users(node.operands[0]))]
-        alike = [user for user in users if _is_centred_depthwise(user) and _alike(node, user)]
-        if len(alike) < 2 or alike[0].name != node.name:
-            return None
-        return Match(tuple(alike))
+        convs = alike_readers(graph, node, lambda reader: _alike(node, reader))
+        return None if convs is None else Match(convs)
 
     def rewrite(self, graph: Graph, match: Match) -> None:
         """One convolution; every m-th of its channels in the place of each."""
@@ -103,7 +101,9 @@ def _is_centred_depthwise(node: Node) -> bool:
 
 
 def _alike(first: Node, other: Node) -> bool:
-    return (_op(first).stride, _op(first).bias) == (_op(other).stride, _op(other).bias)
+    return _is_centred_depthwise(other) and (
+        (_op(first).stride, _op(first).bias) == (_op(other).stride, _op(other).bias)
+    )
 
 
 def _embedded(weight: NDArray[np.generic], own: Conv, wide: Conv) -> NDArray[np.generic]:

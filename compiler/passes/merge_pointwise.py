@@ -18,6 +18,7 @@ import numpy as np
 
 from compiler.graph import Graph, Node
 from compiler.ops import ChannelSlice, Conv
+from compiler.rewrite import alike_readers
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,8 @@ class MergePointwise:
         """The first of several alike 1x1 convolutions of one value."""
         if not (isinstance(node.op, Conv) and node.op.is_pointwise):
             return None
-        users = dict.fromkeys(graph.users(node.operands[0]))
-        alike = [graph[name] for name in users if _alike(node, graph[name])]
-        if len(alike) < 2 or alike[0].name != node.name:
-            return None
-        return Match(tuple(alike))
+        convs = alike_readers(graph, node, lambda reader: _alike(node, reader))
+        return None if convs is None else Match(convs)
 
     def rewrite(self, graph: Graph, match: Match) -> None:
         """One convolution; a slice of its channels in the place of each."""

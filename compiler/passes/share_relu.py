@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from compiler.graph import Graph, Node
 from compiler.ops import Relu
+from compiler.rewrite import alike_readers
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,8 @@ class ShareRelu:
         """The first of several ReLUs of one value."""
         if not isinstance(node.op, Relu):
             return None
-        users = dict.fromkeys(graph.users(node.operands[0]))
-        same = [name for name in users if isinstance(graph[name].op, Relu)]
-        if len(same) < 2 or same[0] != node.name:
-            return None
-        return Match(node, tuple(graph[name] for name in same[1:]))
+        same = alike_readers(graph, node, lambda reader: isinstance(reader.op, Relu))
+        return None if same is None else Match(node, same[1:])
 
     def rewrite(self, graph: Graph, match: Match) -> None:
         """Everybody reads the first, which takes the origins of all."""
