@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from datac.cli import run
 from exporters.faults import judges, trial
 from exporters.faults.observe import Subject
@@ -14,6 +16,12 @@ TINY = (
 )
 
 
+@pytest.fixture
+def one_way(monkeypatch):
+    """To run what is healthy."""
+    monkeypatch.setattr(trial, "HEALTHY", {MAIN["f32"]: HEALTHY[MAIN["f32"]]})
+
+
 def test_a_gate_that_catches_everything_passes(capsys):
     assert run(["faults", "data-m4", *TINY]) == 0
     out = capsys.readouterr().out
@@ -21,14 +29,14 @@ def test_a_gate_that_catches_everything_passes(capsys):
     assert " ".join(together.split()) == "f32 together 2 / 2 0 / 8 2 / 2 2 / 2"
 
 
-def test_json_is_a_line_for_each_run(capsys):
+def test_json_is_a_line_for_each_run(one_way, capsys):
     assert run(["faults", "data-m4", *TINY, "--json"]) == 0
     runs = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [r["fault"] for r in runs[-2:]] == ["stale weight", "path missing"]
     assert all(r["change"] > 0 for r in runs[-2:])
 
 
-def test_a_gate_that_misses_or_cries_wolf_fails(monkeypatch, capsys):
+def test_a_gate_that_misses_or_cries_wolf_fails(one_way, monkeypatch, capsys):
     deaf = judges.Opinion(alarm=False)
     monkeypatch.setattr(judges, "opinions", lambda *_: {"together": deaf})
     assert run(["faults", "data-m4", *TINY]) == 1
@@ -45,7 +53,7 @@ def test_a_fault_that_nobody_knows_is_named_before_anything_runs(capsys):
     assert "the faults are stale weight, " in capsys.readouterr().err
 
 
-def test_a_fault_alone_is_where_it_is_among_all(monkeypatch, capsys):
+def test_a_fault_alone_is_where_it_is_among_all(one_way, monkeypatch, capsys):
     """So that one that was missed can be tried again."""
     tried = {}
 
@@ -54,7 +62,6 @@ def test_a_fault_alone_is_where_it_is_among_all(monkeypatch, capsys):
         raise TargetFailed("only the place is asked for")
 
     monkeypatch.setattr(Subject, "damaged", damaged)
-    monkeypatch.setattr(trial, "HEALTHY", {MAIN["f32"]: HEALTHY[MAIN["f32"]]})
     without = TINY[: TINY.index("--fault")]
     assert run(["faults", "data-m4", *without]) == 0
     assert len(tried) > 30
