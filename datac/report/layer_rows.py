@@ -12,7 +12,7 @@ from datac.documents.layer_profile import KernelTime, LayerProfile
 By = Literal["kernel", "path", "node", "cell", "genotype"]
 
 CELL = re.compile(r"^cell(\d+)")
-UNATTRIBUTED = "the runtime's own (layout changes)"
+UNATTRIBUTED = "the runtime's own (changes of layout and type)"
 DEPTHS: dict[By, int] = {"genotype": 4, "path": 4, "node": 2, "cell": 1}
 """Level → how many segments of `cell3/node2/path0/sep_conv_3x3` it keeps."""
 

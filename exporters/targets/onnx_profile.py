@@ -1,8 +1,8 @@
 """ONNX Runtime's own profile, laid over the nodes of the engine's file.
 
-The runtime fuses nodes and renames values when it moves them into blocks of channels. What it calls
-its kernels still leads back: a kernel bears the name of a node of the file, or of the value that it
-ends in with `_nchwc` behind it, or it ends in a value of the file.
+The runtime fuses nodes and renames values when it moves them into another layout or type. What it
+calls its kernels still leads back: a kernel bears the name of a node of the file, or of the value
+that it ends in with the runtime's own words around it, or it ends in a value of the file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import re
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ from exporters.onnx_file import read_onnx
 from exporters.targets.kernels import Kernel, covered
 from exporters.targets.target import Arrays
 
-BLOCKED = re.compile(r"_nchwc(_\d+|_token_\d+)?$")
+ADDED = re.compile(r"^InsertedPrecisionFreeCast_|(_nchwc(_\d+)?)?(_token_\d+)?$")
+"""Around a name: f16 that it computes in float32, blocks of channels, other layouts."""
+COPIED = re.compile(r"/duplicated$|_d?q$")
+"""Behind a name of ours: a second DequantizeLinear, or one of the pair that it has moved."""
+OF_THE_RUNTIME = ("ReorderInput", "ReorderOutput", "Transpose", "Cast")
+"""Kernels that change layout or type, where they are not in the file."""
 TIME = "_kernel_time"
 
 
@@ -48,6 +54,7 @@ def profile_session(path: Path, threads: int, inputs: Arrays, calls: int) -> lis
         events = json.loads(Path(session.end_profiling()).read_text())
         fused = onnx.load(optimised)  # of our own making a moment ago
     times = _times(events, calls)
+    _name_the_nameless(fused, times)
     ends = _ends(read_onnx(path), fused)
     covers = covered(read_onnx(path), ends)
     return [
@@ -66,22 +73,35 @@ def _times(events: list[dict[str, Any]], calls: int) -> dict[str, tuple[float, .
     return {name: tuple(times[-calls:]) for name, times in found.items()}
 
 
+def _name_the_nameless(fused: onnx.ModelProto, times: Iterable[str]) -> None:
+    """As the profile does, by operation and number: in the order in which they run."""
+    named = {node.name for node in fused.graph.node}
+    given = defaultdict[str, list[str]](list)
+    for name in times:
+        op_type, _, number = name.rpartition("_")
+        if number.isdigit() and name not in named:
+            given[op_type].append(name)
+    for node in fused.graph.node:
+        if not node.name and given[node.op_type]:
+            node.name = given[node.op_type].pop(0)
+
+
 def _ends(model: onnx.ModelProto, fused: onnx.ModelProto) -> dict[str, str]:
     """Kernel → the value of the file that it ends in, where one can be told."""
     values = {name for node in model.graph.node for name in node.output}
     makers = {node.name: node.output[0] for node in model.graph.node}
     ends = {}
     for node in fused.graph.node:
-        plain = BLOCKED.sub("", node.name)
-        own = [name for name in node.output if name in values]
-        if node.op_type in ("ReorderInput", "ReorderOutput"):
-            continue  # the runtime's own; the value is some other kernel's
         if node.name in makers:
             ends[node.name] = makers[node.name]
-        elif plain in values:
-            ends[node.name] = _with_what_is_fused(plain, node, model)
-        elif own:
-            ends[node.name] = own[0]
+            continue
+        if node.op_type in OF_THE_RUNTIME:
+            continue  # the value is some other kernel's
+        plain = ADDED.sub("", node.name)
+        names = (plain, COPIED.sub("", plain), *(ADDED.sub("", name) for name in node.output))
+        value = next((name for name in names if name in values), None)
+        if value is not None:
+            ends[node.name] = _with_what_is_fused(value, node, model)
     return ends
 
 

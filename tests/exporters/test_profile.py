@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import onnx
 import pytest
 from onnx import helper
@@ -11,6 +12,7 @@ from datac.documents.layer_profile import KernelTime, LayerProfile
 from datac.errors import BadInput, PlatformMissing
 from datac.report.layer_rows import layer_rows
 from exporters.profile import profile
+from exporters.quantisation import Calibration
 from exporters.targets.kernels import covered
 from exporters.targets.onnx_profile import _ends
 
@@ -24,17 +26,21 @@ def profiled(request, compiled):
     return folder, found
 
 
+def working_paths(folder):
+    """Those of the build that hold a convolution or a pool."""
+    found = {
+        node.name.rpartition("/")[0]
+        for node in onnx.load(folder / "model.onnx").graph.node
+        if node.op_type in ("Conv", "MaxPool", "AveragePool") and "/path" in node.name
+    }
+    assert found
+    return found
+
+
 def test_every_path_with_work_to_do_is_in_some_kernel(profiled):
     folder, found = profiled
     seen = {origin for kernel in found.kernels for origin in kernel.origins}
-    model = onnx.load(folder / "model.onnx")
-    working = {
-        node.name.rpartition("/")[0]
-        for node in model.graph.node
-        if node.op_type in ("Conv", "MaxPool", "AveragePool") and "/path" in node.name
-    }
-    assert working
-    assert working <= seen
+    assert working_paths(folder) <= seen
     assert all(kernel.low_ms <= kernel.median_ms <= kernel.high_ms for kernel in found.kernels)
     assert found.calls == 3
     assert LayerProfile.model_validate_json(found.to_json()) == found
@@ -49,6 +55,21 @@ def test_no_level_loses_time_or_counts_it_twice(profiled, level):
     assert sum(row.kernels for row in rows) == len(found.kernels)
     assert sum(row.share for row in rows) == pytest.approx(1)
     assert len({row.parts for row in rows}) == len(rows)
+
+
+@pytest.mark.parametrize("precision", ["f16", "int8"])
+def test_below_float32_nothing_but_layout_and_type_is_the_runtimes_own(
+    precision, compile_tiny, tmp_path
+):
+    """ONNX Runtime has no f16 kernels on a CPU: it casts, and gives what is between other names."""
+    images = tuple(np.random.default_rng(0).standard_normal((4, 1, 3, 16, 16), np.float32))
+    calibration = Calibration(images, "min-max")
+    compile_tiny("onnx", precisions=(precision,), calibration=calibration, max_drop=1.0)
+    found = profile(tmp_path / "build", engine=f"onnx-{precision}", calls=2, seconds=0, threads=1)
+    own = {kernel.kind for kernel in found.kernels if not kernel.origins}
+    assert own <= {"ReorderInput", "ReorderOutput", "Transpose", "Cast", "QuantizeLinear"}
+    seen = {origin for kernel in found.kernels for origin in kernel.origins}
+    assert working_paths(tmp_path / "build") <= seen
 
 
 def test_a_group_is_named_by_all_its_parts_and_what_is_nobodys_comes_last():
@@ -73,7 +94,7 @@ def test_a_group_is_named_by_all_its_parts_and_what_is_nobodys_comes_last():
         "cell10",
         "cell2 + cell10",
         "stem",
-        "the runtime's own (layout changes)",
+        "the runtime's own (changes of layout and type)",
     ]
     assert layer_rows(found, "genotype")[0].parts == ("normal/node2/path0/sep_conv_3x3",)
     assert layer_rows(found, "genotype")[0].median_ms == 4.0
