@@ -80,7 +80,7 @@ def check(
 def judge(
     subject: Subject,
     engines: Sequence[Built],
-    data: LabelledInputs | None,
+    data: LabelledInputs | TaskResult | None,
     *,
     command: str,
     bench_seconds: float = 0.0,
@@ -90,13 +90,14 @@ def judge(
 ) -> Report:
     """Numbers, task and (with `bench_seconds`) latency of the engines, and the whole report.
 
-    max_drop: of the metric, against the control of an engine below float32.
+    data: to measure on, or what was measured of these engines before. max_drop: of the metric,
+    against the control of an engine below float32.
     """
     canonical = judge_canonical(subject, threads)
     with ExitStack() as open_runners:
         judged, runners = _load_and_judge(subject, engines, open_runners)
-        task = TaskResult({})
-        if data is not None:
+        task = data if isinstance(data, TaskResult) else TaskResult({})
+        if isinstance(data, LabelledInputs):
             eager = _eager_torch(subject, runners, threads, open_runners)
             reference = next(iter(eager), None)
             predicted: dict[str, float] = {}

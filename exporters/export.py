@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ from exporters.canonical import bound_graph, canonical_graph, canonical_onnx
 from exporters.check import judge
 from exporters.engines import Built, Source, build_engine, open_engine
 from exporters.kept import kept_convolutions
+from exporters.measured_before import measured_before
 from exporters.predicted import predicted_ms
 from exporters.quantisation import Calibration
 from exporters.reference import ODD_CASE, OF_SIZE, SEEDED, load_reference
@@ -69,6 +71,7 @@ def compile_genotype(
     """
     check_replaceable(request.out, "build")
     request.check(network)
+    request.check_genotype(genotype)
     earlier = earlier_build(request, genotype, network)
     complete = genotype.model_copy(update={"network": network})
     graph, source = network_graph(genotype, network, weights, request.seed, request.say)
@@ -76,7 +79,7 @@ def compile_genotype(
         kept_convolutions(graph, network, request.calibration.kept)  # a word that names nothing
     with replaced_whole(request.out, "build") as folder:
         _write_build(folder, graph, complete, network, request)
-        return _finish(folder, complete, network, source, request, (), earlier)
+        return _finish(folder, complete, network, source, request, earlier)
 
 
 def compile_build(build: Path, request: Request) -> Report:
@@ -89,6 +92,7 @@ def compile_build(build: Path, request: Request) -> Report:
     request.check(manifest.network)
     require_intact(build, manifest, (MODEL, SOURCE, GENOTYPE, WEIGHTS, REFERENCE))
     genotype, network = read_build_genotype(build, manifest)
+    request.check_genotype(genotype)
     earlier = earlier_build(request, genotype, network)
     wanted = {
         f"{name}-{precision}"
@@ -105,7 +109,9 @@ def compile_build(build: Path, request: Request) -> Report:
         for engine in stay:
             shutil.copytree(engine, folder / ENGINES / engine.name)
         keep = tuple(folder / ENGINES / engine.name for engine in stay)
-        return _finish(folder, genotype, network, manifest.weights, request, keep, earlier)
+        return _finish(
+            folder, genotype, network, manifest.weights, request, earlier, keep, build / REPORT
+        )
 
 
 def _require_sound(
@@ -173,34 +179,32 @@ def _finish(
     network: Network,
     weights: str,
     request: Request,
-    keep: tuple[Path, ...],
     earlier: EarlierBuild | None,
+    keep: tuple[Path, ...] = (),
+    before: Path | None = None,
 ) -> Report:
-    """Build the engines, judge all, and write manifest and report."""
+    """Build the engines, judge all, and write manifest and report.
+
+    keep: engines that stand already, of which the report `before` may tell.
+    """
     write_beside(folder / RUNTIME, runtime_source())
     if request.profile is not None:
         request.say("reference in float64 at the sizes of the profile", 0.2)
         add_sizes(folder, genotype, network, request.profile, request.seed)
     source = source_of(folder, genotype, network, request.calibration)
-    engines: list[Built] = []
-    for name, precision in request.engines(network, {place.name for place in keep}):
-        request.say(f"build {name} {precision}", 0.3)
-        options = request.tuned(name, source, request.options(network, precision))
-        built = build_engine(name, source, options, None if earlier is None else earlier.refit)
-        if request.table is not None:
-            predicted = predicted_ms(request.table, genotype, network, name, precision)
-            built = built.with_result(predicted_ms=predicted)
-        engines.append(built)
+    standing = {place.name for place in keep}
+    engines = _build_engines(source, request, earlier, standing)
     write_manifest(folder, genotype, network, weights)
     manifest = read_manifest(folder)
     asked = {engine.folder for engine in engines}
     rest = [place for place in keep if place not in asked]
     options = request.options(network)
     engines += [open_engine(folder, place, manifest, options) for place in rest]
+    known = None if before is None else measured_before(before, engines)
     report = judge(
         open_subject(folder, manifest),
         engines,
-        request.data,
+        request.data or known,
         command=request.command,
         bench_seconds=request.bench_seconds,
         max_drop=request.max_drop,
@@ -211,6 +215,28 @@ def _finish(
     if request.finish is not None:
         request.finish(folder)
     return report
+
+
+def _build_engines(
+    source: Source, request: Request, earlier: EarlierBuild | None, standing: Collection[str]
+) -> list[Built]:
+    """All that were asked for, each by its own plan."""
+    network, engines = source.network, list[Built]()
+    threads: dict[str, int | None] = {}
+    for name, precision in request.engines(network, standing):
+        request.say(f"build {name} {precision}", 0.3)
+        options = request.tuned(name, source, request.options(network, precision))
+        threads[f"{name}-{precision}"] = options.threads
+        if precision == "int8" and options.threads is None:
+            # It is not tuned, but held against its control, which may have been.
+            control = threads.get(f"{name}-{resolve(name).control}")
+            options = replace(options, threads=control)
+        built = build_engine(name, source, options, None if earlier is None else earlier.refit)
+        if request.table is not None:
+            predicted = predicted_ms(request.table, source.genotype, network, name, precision)
+            built = built.with_result(predicted_ms=predicted)
+        engines.append(built)
+    return engines
 
 
 def add_sizes(

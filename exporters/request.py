@@ -9,6 +9,7 @@ from pathlib import Path
 
 from compiler.embed import PREPROCESS
 from datac.documents.engine_plan import EnginePlan
+from datac.documents.genotype import Genotype
 from datac.documents.latency_table import LatencyTable
 from datac.documents.network import Network
 from datac.documents.precision import Precision
@@ -110,7 +111,7 @@ class Request:
             rewrites_for(name, self.options(network))
         self._check_profile((1, *network.input))
         self._check_plans(network)
-        self._check_table()
+        self._check_table(network)
         self._check_refit()
         if PREPROCESS in self.embed and network.preprocessing is None:
             raise BadInput(
@@ -121,6 +122,16 @@ class Request:
             raise BadInput(
                 "--precision int8 is calibrated on real inputs; give --data DATASET with it"
             )
+
+    def check_genotype(self, genotype: Genotype) -> None:
+        """BadInput for a plan that was measured on other cells: its figures are not of these."""
+        for plan in self.plans:
+            if plan.genotype_hash != genotype.hash:
+                raise BadInput(
+                    f"--plan of {plan.target} {plan.precision} was measured on another genotype "
+                    f"({plan.genotype_hash[:12]}, not {genotype.hash[:12]}); measure one for this "
+                    "with --tune, or give its rewrites by --rewrite"
+                )
 
     def _check_refit(self) -> None:
         """A target that can do it has to be asked for."""
@@ -143,9 +154,16 @@ class Request:
                     f"--plan is of {plan.target} {plan.precision}, which is not asked for; give "
                     f"--target {plan.target} --precision {plan.precision} with it"
                 )
+            if self.threads is not None and plan.threads not in (None, self.threads):
+                raise BadInput(
+                    f"--plan of {plan.target} {plan.precision} is for {plan.threads} CPU threads, "
+                    f"not {self.threads}; leave out --threads"
+                )
             rewrites_for(plan.target, self._planned(self.options(network, plan.precision), plan))
+        if self.tune_seconds and {(plan.target, plan.precision) for plan in self.plans} >= {*asked}:
+            raise BadInput("every engine asked for has its --plan; leave out --tune, or the plan")
 
-    def _check_table(self) -> None:
+    def _check_table(self, network: Network) -> None:
         """The table has to be of engines like these: by their default plan, of one size."""
         if self.table is None:
             return
@@ -173,6 +191,19 @@ class Request:
                 f"--table is of engines on {threads} CPU threads; give --threads {threads} with "
                 "it, or measure one for another number with datac table --threads"
             )
+
+        self._check_network_of_table(self.table, network)
+
+    def _check_network_of_table(self, table: LatencyTable, network: Network) -> None:
+        known = table.remainders_of(network)
+        if not known:
+            raise BadInput(
+                f"--table is of another network ({table.other_networks(network)}); measure one "
+                f"for this: {table.renewal(network)}"
+            )
+        if not known.keys() & {*self.asked(network)}:
+            names = " and ".join(" ".join(setup) for setup in known)
+            raise BadInput(f"--table is of engines of {names}, and none of these is asked for")
 
     @staticmethod
     def _planned(options: BuildOptions, plan: EnginePlan) -> BuildOptions:

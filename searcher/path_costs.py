@@ -75,8 +75,8 @@ def timed_costs(network: Network, space: SearchSpace, table: LatencyTable) -> Pa
     remainders = table.remainders_of(network)
     if not remainders:
         raise BadInput(
-            f"--table has no remainder for the child's network ({_described(network)}); measure "
-            "a table for it, or give the options of a network that the table is for"
+            f"--table is of another network than the child's ({table.other_networks(network)}); "
+            f"measure one for it: {table.renewal(network)}"
         )
     if len(remainders) > 1:
         setups = ", ".join(" ".join(setup) for setup in remainders)
@@ -89,8 +89,8 @@ def timed_costs(network: Network, space: SearchSpace, table: LatencyTable) -> Pa
         key = place.key(target, dtype)
         if key not in entries:
             raise BadInput(
-                f"--table has no entry for {_named(place)} at {target} {dtype}; measure a table "
-                f"for the child's network ({_described(network)})"
+                f"--table has no entry for {_named(place)} at {target} {dtype}; measure one that "
+                f"has: {table.renewal(network)}"
             )
         amounts.append((place, margin * entries[key].median_ms))
     return PathCosts(margin * remainder_ms, _summed(amounts, space), margin - 1)
@@ -115,8 +115,3 @@ def _named(place: PathPlace) -> str:
     return (
         f"{place.operation} on {sizes}, stride {place.stride}, dilation {place.dilation}{unstrided}"
     )
-
-
-def _described(network: Network) -> str:
-    sizes = "x".join(map(str, network.input))
-    return f"{network.skeleton}, {network.channels} channels, {network.cells} cells, input {sizes}"

@@ -7,6 +7,7 @@ network has more than its paths. What is missing is the remainder, one for each 
 """
 
 import hashlib
+import shlex
 from datetime import datetime
 from typing import Literal, Self
 
@@ -168,6 +169,29 @@ class LatencyTable(Document):
         if len(set(networks)) != len(networks):
             raise ValueError("a network has two remainders at one target and dtype")
         return self
+
+    def renewal(self, network: Network) -> str:
+        """What measures a table like this one for a network."""
+        words = ["datac", "table", "--target", *self.runtimes, *network.options]
+        if self.machine.threads is not None:
+            words += ["--threads", str(self.machine.threads)]
+        return shlex.join(words)
+
+    def other_networks(self, network: Network) -> str:
+        """How the nearest of its networks differs, in words; nothing where one is the same."""
+        wanted, found = dict(_bare(network)), list[list[str]]()
+        for entry in self.remainders:
+            other = {k: v for k, v in _bare(entry.network) if v != wanted[k]}
+            words = [f"{k} {_plain(v)}, not {_plain(wanted[k])}" for k, v in other.items()]
+            found.append(words)
+        if not found:
+            return "it has none"
+        nearest = min(found, key=len)
+        return ", ".join(nearest)
+
+
+def _plain(value: object) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _bare(network: Network) -> Network:

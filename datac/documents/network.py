@@ -78,6 +78,16 @@ class Network(Document):
         """What the network answers."""
         return "segmentation" if self.skeleton == "segmentation" else "classification"
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What makes it on a command line."""
+        words = ["--network", self.skeleton]
+        for name in ("channels", "cells", "classes", "output_stride", "head_channels"):
+            value = getattr(self, name)
+            if value is not None:
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        return (*words, "--input", "x".join(map(str, self.input)))
+
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         _check_sizes("input", self.input)

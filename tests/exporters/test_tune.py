@@ -1,6 +1,7 @@
 """`--tune`: kept is what measuring shows beyond the noise, and a plan is replayed to the byte."""
 
 import json
+from dataclasses import replace
 
 import onnx
 import pytest
@@ -160,14 +161,19 @@ def test_an_engine_of_several_sizes_is_not_tuned_for_one(compile_tiny, played):
         ({"target": "openvino"}, "which is not asked for; give --target openvino"),
         ({"precision": "f16"}, "which is not asked for"),
         ({"rewrites": ("make_it_fast",)}, "'make_it_fast' is none"),
+        ({"genotype_hash": "0" * 64}, "was measured on another genotype"),
+        ({"threads": 2}, "is for 2 CPU threads, not 1; leave out --threads"),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused(build, played, compile_tiny, tmp_path, changes, says):
     tuned(compile_tiny)
     plan = read_json(tmp_path / "build/engines/onnx-f32/plan.json", EnginePlan)
-    request = Request(("onnx",), build, plans=(plan.model_copy(update=changes),))
+    request = Request(("onnx",), build, plans=(plan.model_copy(update=changes),), threads=1)
     with pytest.raises(BadInput, match=says):
         compile_build(build, request)
+    both = replace(request, plans=(plan,), tune_seconds=1.0)
+    with pytest.raises(BadInput, match="every engine asked for has its --plan"):
+        compile_build(build, both)
 
 
 def test_the_command_measures_for_real(tmp_path, monkeypatch, capsys):

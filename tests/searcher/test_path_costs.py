@@ -165,16 +165,19 @@ def test_what_a_table_lacks_is_named() -> None:
             timed_costs(CIFAR, SMALL, whole.model_copy(update={"entries": rest}))
         assert str(caught.value).startswith(
             f"--table has no entry for {entry.operation} on {sizes}, stride {entry.stride}, "
-            "dilation 1 at onnx f32; measure a table for the child's network (cifar, 4 channels"
+            "dilation 1 at onnx f32; measure one that has: datac table --target onnx --network"
         )
 
 
 def test_a_table_for_another_network_or_for_several_targets() -> None:
     table = table_for(CIFAR, SMALL)
-    with pytest.raises(
-        BadInput, match=r"no remainder for the child's network .*segmentation, 4 ch"
-    ):
+    with pytest.raises(BadInput, match=r"\(skeleton cifar, not segmentation, .*; measure one") as e:
         timed_costs(SEGMENTATION, SMALL, table)
+    assert " ".join(SEGMENTATION.options) in str(e.value)
+    larger = CIFAR.model_copy(update={"cells": 7})
+    said = f"than the child's \\(cells {CIFAR.cells}, not 7\\); measure one for it"
+    with pytest.raises(BadInput, match=said):
+        timed_costs(larger, SMALL, table)
     other = table.remainders[0].model_copy(update={"dtype": "f16"})
     several = table.model_copy(update={"remainders": (*table.remainders, other)})
     with pytest.raises(BadInput, match=r"several targets \(onnx f32, onnx f16\); give a table of"):

@@ -267,7 +267,7 @@ def test_a_checkpoint_of_other_options_or_data_is_refused(
         ({"draws": 65}, "-M 65"),
         ({"batch_size": 1}, "--batch-size 1"),
         ({"network": CIFAR.model_copy(update={"cells": 2})}, "--cells 2"),
-        ({"network": CIFAR.model_copy(update={"input": (1, 8, 8)})}, "1 channels"),
+        ({"network": CIFAR.model_copy(update={"input": (1, 8, 8)})}, "1 channel:"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(changes: dict[str, Any], sentence: str) -> None:

@@ -271,7 +271,10 @@ def test_the_command_holds_a_latency_of_a_table(
         ),
         (["--max-latency-ms", "5", "--table", "OTHER"], "are not rewritten as datac rewrites"),
         (["--max-latency-ms", "5", "--table", "EMPTY"], "--table has no entry for max_pool_3x3"),
-        (["--max-latency-ms", "5", "--table", "TABLE", "--cells", "4"], "has no remainder for"),
+        (
+            ["--max-latency-ms", "5", "--table", "TABLE", "--cells", "4"],
+            "of another network than the child's (cells 3, not 4)",
+        ),
     ],
 )
 def test_a_refused_bound_writes_nothing(
