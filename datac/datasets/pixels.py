@@ -4,6 +4,8 @@ Images are taken as stored: an orientation that only the EXIF header asks for is
 because label maps are drawn on the stored pixels.
 """
 
+import io
+import os
 import struct
 import warnings
 import zlib
@@ -80,6 +82,17 @@ def read_colors(path: Path) -> NDArray[np.uint8]:
     return np.asarray(image.convert("RGB"))
 
 
+class _WithinTheFile(io.BufferedReader):
+    """Asked for more than is left, it takes no memory for the rest.
+
+    Python does, and Pillow asks for as much as a PNG's last chunk of pixels says it has.
+    """
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
 def _require_plausible(image: Image.Image, path: Path) -> None:
     """BadInput for a header that declares far more than its file can hold.
 
@@ -103,7 +116,11 @@ def _decoded(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with (
+                path.open("rb", buffering=0) as file,
+                _WithinTheFile(file) as content,
+                Image.open(content, formats=FORMATS) as image,
+            ):
                 _require_plausible(image, path)
                 image.load()
                 return image

@@ -3,7 +3,9 @@
 import io
 import os
 import struct
+import tracemalloc
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -80,6 +82,24 @@ def test_a_header_that_declares_more_than_the_file_can_hold(tmp_path):
     path.write_bytes(content)
     with pytest.raises(BadInput, match=r"9000 x 9000 pixels declared, in a file of \d+ bytes"):
         read_image(path)
+
+
+def test_a_last_chunk_that_declares_more_than_the_file_holds(tmp_path):
+    """Found by fuzzing: the memory for it was taken after the last pixel had been read."""
+    whole = tmp_path / "whole.png"
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(whole)
+    content = bytearray(whole.read_bytes())
+    place = content.index(b"IDAT")
+    content[place - 4 : place] = struct.pack(">I", 2**30)
+    path = tmp_path / "long.png"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with suppress(BadInput):
+            read_image(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
 
 
 def test_other_programs_formats_are_not_images(tmp_path):
