@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler.graph import Weights
 from compiler.lower import lower
 from compiler.skeletons import SKELETONS
-from datac.documents.genotype import CELL_KINDS, FIRST_NODE, Cell, CellKind, Genotype, Node
+from datac.documents.genotype import CELL_KINDS, FIRST_NODE, Cell, CellKind, Genotype, Node, Path
 from datac.documents.network import Network
 from datac.errors import BadInput
 
@@ -49,17 +49,37 @@ def removable(genotype: Genotype) -> list[PathName]:
     ]
 
 
+def path_at(genotype: Genotype, place: PathName) -> Path:
+    """Operation and input of a path; BadInput for one that is not there, with those that are."""
+    paths = _paths_beside(genotype, place)
+    if place.path < len(paths):
+        return paths[place.path]
+    there = f"{place.kind}/node{place.node} has {_from_to('path', range(len(paths)))}"
+    if not paths:
+        numbers = [number for number, _ in genotype.cells[place.kind].numbered()]
+        there = f"the {place.kind} cell has {_from_to('node', numbers)}"
+    raise BadInput(f"{place}: the genotype has no such path; {there}")
+
+
+def _paths_beside(genotype: Genotype, place: PathName) -> tuple[Path, ...]:
+    """All of the node that it is in; none where there is no such node."""
+    nodes = dict(genotype.cells[place.kind].numbered())
+    return nodes[place.node].paths if place.node in nodes else ()
+
+
+def _from_to(name: str, numbers: Sequence[int]) -> str:
+    ends = dict.fromkeys([*numbers[:1], *numbers[-1:]])
+    return " to ".join(f"{name}{number}" for number in ends)
+
+
 def without(genotype: Genotype, places: Collection[PathName]) -> Genotype:
     """The smaller genotype, which no search has found, so without a provenance.
 
     BadInput for a path that is not there, or is all that a node has.
     """
     for place in places:
-        cell = genotype.cells[place.kind]
-        numbers = {number: node for number, node in cell.numbered()}
-        if place.node not in numbers or place.path >= len(numbers[place.node].paths):
-            raise BadInput(f"{place}: the genotype has no such path; datac show lists them")
-        left = len(numbers[place.node].paths) - sum(
+        path_at(genotype, place)
+        left = len(_paths_beside(genotype, place)) - sum(
             (other.kind, other.node) == (place.kind, place.node) for other in set(places)
         )
         if left < 1:

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from compiler.graph import Weights
+from datac.documents.build_folder import WEIGHTS
 from datac.errors import BadInput
 
 LARGEST_WEIGHTS = 2**31
@@ -18,6 +19,8 @@ LARGEST_WEIGHTS = 2**31
 def read_weights_file(path: Path) -> Weights:
     """The tensors of a safetensors file; BadInput for anything else, a pickle above all."""
     try:
+        if path.is_dir():
+            raise BadInput(f"{path} is a folder; give the file in it: {path / WEIGHTS}")
         if not path.is_file():
             raise BadInput(f"{path}: there is no such file")
         if path.stat().st_size > LARGEST_WEIGHTS:

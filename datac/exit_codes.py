@@ -16,7 +16,7 @@ class ExitCode(IntEnum):
     PLATFORM_MISSING = 3
     """A package, driver or device is missing; what can be made without it was made."""
     INCONCLUSIVE = 4
-    """A benchmark's spread is too wide to tell. Only `datac bench` answers this."""
+    """What was timed is too noisy to tell. Only `datac bench` and `datac table` answer this."""
     BUG = 70
     """A bug of ours (EX_SOFTWARE of sysexits.h)."""
     INTERRUPTED = 130

@@ -12,11 +12,10 @@ import numpy as np
 
 from compiler.graph import Graph
 from compiler.lower import INPUT, OUTPUT
-from compiler.prune import PathName, inherited, removable, without
+from compiler.prune import PathName, inherited, path_at, removable, without
 from compiler.weights import read_weights_file
 from datac.documents.ablation import AblatedPath, Ablation
 from datac.documents.build_folder import WEIGHTS
-from datac.documents.genotype import FIRST_NODE
 from datac.documents.report import Latency, Metric
 from datac.errors import BadInput, PlatformMissing
 from exporters.build_folder import read_manifest
@@ -163,7 +162,7 @@ def _row(
     name = str(place)
     ratios = speedups(latencies[WHOLE], latencies[name])  # time of the smaller over the whole
     low, middle, high = interval([1 - ratio for ratio in ratios])
-    path = subject.genotype.cells[place.kind].nodes[place.node - FIRST_NODE].paths[place.path]
+    path = path_at(subject.genotype, place)
     metric, whole = metrics.get(name), metrics.get(WHOLE)
     return {
         "place": name,

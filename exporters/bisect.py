@@ -27,6 +27,7 @@ from compiler.lower import INPUT, OUTPUT
 from compiler.quantise import convolutions, quantised
 from datac.documents.bisection import Bisection, Part, Trial
 from datac.documents.quantisation import Quantisation
+from datac.documents.sentences import counted
 from datac.errors import BadInput
 from exporters.build_folder import read_manifest
 from exporters.environment import environment
@@ -117,7 +118,7 @@ class _Search:
         if count == len(self._parts):
             return True  # the control itself: nothing is left in int8
         if count not in self._trials:
-            self._setting.say(f"an engine with {count} parts in float32", 0.0)
+            self._setting.say(f"an engine with {counted(count, 'part')} in float32", 0.0)
             self._trials[count] = self._try(count)
             self._save(self._state(None))
         return self._trials[count].drop <= self._setting.max_drop

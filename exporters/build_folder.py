@@ -26,6 +26,7 @@ from datac.documents.build_folder import (
 )
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
+from datac.documents.precision import PRECISIONS
 from datac.documents.read import read_json
 from datac.errors import BadInput
 from datac.output_folder import MARKER, write_beside
@@ -42,6 +43,9 @@ ORIGINS: dict[str, tuple[tuple[str, ...], str]] = {
 
 REBUILD = "rebuild it: "
 """Before the command that makes an engine again, in a sentence on what is wrong with it."""
+
+TRUSTED = "; check, bench and predict take it as it is with --trust"
+"""Behind it, where the file is there and may be what its owner wants."""
 
 NOT_DIGESTED = {MANIFEST, REPORT, PAGE, MARKER}
 """What tells of a build rather than being it."""
@@ -135,10 +139,19 @@ def rebuild_command(folder: Path | str, engine: str, options: Sequence[str] = ()
 
 
 def engine_folders(folder: Path, manifest: Manifest) -> list[Path]:
-    """The folders of the build's engines, in order of name: those there and those listed."""
+    """The folders of the build's engines, those there and those listed.
+
+    By target, and of one target in float32 first: the order in which they are made, and tried.
+    """
     found = {path.parent for path in (folder / ENGINES).glob(f"*/{SIDE_CAR}")}
     listed = {(folder / name).parent for name in manifest.files if name.endswith(f"/{SIDE_CAR}")}
-    return sorted(found | listed)
+    return sorted(found | listed, key=_place_in_order)
+
+
+def _place_in_order(engine: Path) -> tuple[str, int, str]:
+    target, _, precision = engine.name.rpartition("-")
+    known = [*PRECISIONS]
+    return target, known.index(precision) if precision in known else len(known), engine.name
 
 
 def read_side_car(
@@ -151,21 +164,21 @@ def read_side_car(
     """
     place = engine.relative_to(folder).as_posix()
     way_out = f"{REBUILD}{rebuild_command(folder, engine.name)}"
+    if not (engine / SIDE_CAR).is_file():
+        raise BadInput(f"{engine / SIDE_CAR} is missing; {way_out}")
     if not trust:
         listed = {name for name in manifest.files if name.startswith(f"{place}/")}
         files = (path for path in engine.rglob("*") if path.is_file())
         found = {path.relative_to(folder).as_posix() for path in files}
-        require_intact(
-            folder, manifest, tuple(sorted(listed | found)), f"{way_out}, or say --trust"
-        )
+        require_intact(folder, manifest, tuple(sorted(listed | found)), f"{way_out}{TRUSTED}")
     side_car = read_json(engine / SIDE_CAR, SideCar)
     _require_of_this_build(side_car, engine, manifest, way_out)
     if not (engine / side_car.engine).is_file():
         raise BadInput(f"{engine / side_car.engine} is missing; {way_out}")
     if not trust and sha256(engine / side_car.engine) != side_car.engine_sha256:
         raise BadInput(
-            f"{engine / side_car.engine} is not the engine that {SIDE_CAR} describes; {way_out}, "
-            "or say --trust"
+            f"{engine / side_car.engine} is not the engine that {SIDE_CAR} describes; {way_out}"
+            f"{TRUSTED}"
         )
     return side_car
 

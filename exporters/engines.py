@@ -21,9 +21,7 @@ from datac.documents.build_folder import (
     MODEL,
     PLAN,
     SIDE_CAR,
-    WEIGHTS,
     Manifest,
-    SideCar,
 )
 from datac.documents.engine_plan import EnginePlan
 from datac.documents.genotype import Genotype
@@ -34,14 +32,14 @@ from datac.documents.read import read_json
 from datac.documents.report import RewriteResult, TargetResult
 from datac.errors import BadInput, PlatformMissing
 from datac.output_folder import write_beside
-from exporters.build_folder import engine_folders, read_side_car, rebuild_command, sha256
+from exporters.build_folder import engine_folders, read_side_car, sha256
 from exporters.canonical import canonical_onnx
-from exporters.default_plan import NONE, rewrites_for
+from exporters.default_plan import rewrites_for
 from exporters.embedded import wrapped
 from exporters.kept import kept_convolutions
-from exporters.nvidia_driver import cuda_version
 from exporters.precision import Plan, has_own_model, own_model, plan_for, rewritten
 from exporters.quantisation import Calibration, quantise
+from exporters.side_car import write_side_car
 from exporters.targets import resolve
 from exporters.targets.cores import available_cores
 from exporters.targets.specialise import write_model
@@ -251,7 +249,7 @@ def build_engine(
     seconds = time.perf_counter() - begin
     if options.tuning is not None:
         write_beside(place / PLAN, options.tuning.to_json())
-    _write_side_car(source, place, plan, options, engine, name)
+    write_side_car(source, place, plan, options, engine, name)
     loading = _options_of(engine, options, options.precision)
     built = Built(result, place, engine, loading, source.network.preprocessing)
     built = built.with_result(
@@ -341,67 +339,3 @@ def _described(
         "digest": sha256(place / engine.file),
         "size_bytes": (place / engine.file).stat().st_size,
     }
-
-
-def _write_side_car(
-    source: Source,
-    place: Path,
-    plan: Plan,
-    options: BuildOptions,
-    engine: Engine,
-    name: str,
-) -> None:
-    dynamic = bool(engine.options.get("dynamic"))
-    shape: tuple[int | str, ...] = options.input_shape
-    side_car = SideCar(
-        target=name,
-        precision=options.precision,
-        engine=engine.file,
-        engine_sha256=sha256(place / engine.file),
-        model_sha256=sha256(source.folder / MODEL),
-        weights_sha256=sha256(source.folder / WEIGHTS),
-        genotype_hash=source.genotype.hash,
-        network=source.network,
-        float32_nodes=plan.float32,
-        quantisation=plan.quantisation,
-        embedded=plan.embed,
-        rewrites=plan.rewrites,
-        opset=plan.opset,
-        threads=options.tuning.threads if options.tuning is not None else None,
-        input_shape=("N", options.input_shape[1], "H", "W") if dynamic else shape,
-        profile=engine.profile,
-        versions=dict(engine.versions),
-        device=engine.device,
-        driver=_driver() if engine.device.startswith("cuda") else None,
-        rebuild=rebuild_command("BUILD", place.name, _options_in_words(plan, engine, options)),
-        options=dict(engine.options),
-    )
-    write_beside(place / SIDE_CAR, side_car.to_json())
-
-
-def _driver() -> str | None:
-    version = cuda_version()
-    return None if version is None else f"for CUDA {version[0]}.{version[1]}"
-
-
-def _options_in_words(plan: Plan, engine: Engine, options: BuildOptions) -> tuple[str, ...]:
-    """What `datac compile` was told besides target and precision, as far as it made the engine."""
-    words: list[str] = []
-    if options.tuning is not None:
-        words += ["--plan", f"BUILD/{ENGINES}/{options.tuning.target}-{plan.precision}/{PLAN}"]
-    elif options.rewrites is not None:
-        words += [word for name in plan.rewrites or (NONE,) for word in ("--rewrite", name)]
-    if plan.embed:
-        words += ["--embed", ",".join(plan.embed)]
-    if engine.profile is not None:
-        words += ["--profile", str(engine.profile)]
-    elif engine.options.get("dynamic"):
-        words += ["--height-width", "dynamic"]
-    if engine.device == "cuda":
-        words += ["--device", "cuda"]
-    if engine.options.get("refittable"):
-        words.append("--refittable")
-    if plan.quantisation is not None:
-        words += ["--calibration", plan.quantisation.method]
-        words += [word for name in plan.quantisation.kept for word in ("--keep", name)]
-    return tuple(words)

@@ -16,6 +16,7 @@ from datac.documents.genotype import FIRST_NODE, Cell, CellKind, Genotype, Node
 from datac.documents.genotype import Path as GenotypePath
 from datac.documents.network import Network
 from datac.documents.read import read_json
+from datac.documents.sentences import counted
 from datac.errors import BadInput
 from exporters.build_folder import sha256
 from exporters.onnx_file import read_onnx
@@ -189,6 +190,7 @@ def _size(tensor: onnx.TensorProto) -> int:
 
 def _network_words(network: Network) -> str:
     return (
-        f"{network.skeleton}, {network.channels} channels, {network.cells} cells, "
-        f"{network.classes} classes, input {'x'.join(map(str, network.input))}"
+        f"{network.skeleton}, {counted(network.channels, 'channel')}, "
+        f"{counted(network.cells, 'cell')}, {counted(network.classes, 'class', 'classes')}, "
+        f"input {'x'.join(map(str, network.input))}"
     )

@@ -19,6 +19,7 @@ from compiler.cell import CellPlan
 from compiler.skeletons import SKELETONS
 from datac.documents.genotype import FIRST_NODE, Genotype
 from datac.documents.network import Network
+from datac.documents.sentences import counted
 from exporters.cell_reader import CellMatch, NodeFound, PathPair, used_inputs
 from exporters.cell_walk import CellWalk, FoundCells, live_cells
 from exporters.frame_reader import FrameReader
@@ -122,7 +123,7 @@ class _Account:
         cell, used = self._walk.cell(index), self._walk.cell(index).used()
         paths = sum(len(node.paths) for number, node in cell.numbered() if number in used)
         self._expected += paths
-        self._say(f"cell{index}", f"not found, and with it none of its {paths} paths")
+        self._say(f"cell{index}", f"not found, and with it none of its {counted(paths, 'path')}")
 
     def _cell(self, match: CellMatch, plan: CellPlan) -> None:
         place = f"cell{plan.index}"

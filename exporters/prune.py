@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.numpy import save
 
 from compiler.lower import lower
-from compiler.prune import inherited, parse_place, without
+from compiler.prune import PathName, inherited, parse_place, path_at, without
 from compiler.weights import check_weights, read_weights_file
 from datac.documents.build_folder import GENOTYPE, MANIFEST, WEIGHTS
 from datac.documents.genotype import Genotype
+from datac.documents.genotype import Path as CellPath
 from datac.documents.network import Network
 from datac.documents.read import read_json
 from datac.errors import BadInput
@@ -22,8 +23,9 @@ from exporters.build_folder import read_build_genotype, read_manifest, require_i
 
 @dataclass(frozen=True)
 class Pruned:
-    """How large it was and is: parameters, and multiply-adds for one input."""
+    """What went, and how large it was and is: parameters, and multiply-adds for one input."""
 
+    left_out: Mapping[PathName, CellPath]
     parameters: tuple[int, int]
     multiply_adds: tuple[int, int]
 
@@ -34,10 +36,12 @@ def prune(source: Path, words: Sequence[str], out: Path) -> Pruned:
     source: a build, or a finished child. BadInput for any other, and for a path that cannot go.
     """
     check_replaceable(out, "child")
+    if out.resolve() in (source.resolve(), *source.resolve().parents):
+        raise BadInput(f"{source} is also the folder to write, or in it; give another --out")
     if state_of(out) == ("child", False):
         raise BadInput(f"{out} holds an unfinished training; choose another --out, or finish it")
     genotype, network = _read(source)
-    places = [parse_place(word) for word in words]
+    places = list(dict.fromkeys(map(parse_place, words)))
     smaller = without(genotype, places).model_copy(update={"network": network})
     weights = read_weights_file(source / WEIGHTS)
     whole = lower(genotype, network)
@@ -49,7 +53,9 @@ def prune(source: Path, words: Sequence[str], out: Path) -> Pruned:
         write_beside(folder / WEIGHTS, save(dict(kept)))
     before, after = whole.cost(), lower(smaller, network).cost()
     return Pruned(
-        (before.parameters, after.parameters), (before.multiply_adds, after.multiply_adds)
+        {place: path_at(genotype, place) for place in places},
+        (before.parameters, after.parameters),
+        (before.multiply_adds, after.multiply_adds),
     )
 
 

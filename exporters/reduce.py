@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,19 @@ from compiler.graph import Graph
 from compiler.interpreter import Interpreter
 from compiler.lower import INPUT
 from compiler.places import region
+from datac.documents.sentences import counted
 from datac.errors import BadInput
 from datac.output_folder import check_replaceable, replaced_whole, write_beside
 from exporters.build_folder import read_manifest
 from exporters.check_build import look_inside, run_part
-from exporters.engine_files import ONNX_FILES, engine_difference
+from exporters.engine_files import ONNX_FILES, PLANS, engine_difference
 from exporters.engines import Built, open_engines
 from exporters.onnx_file import read_onnx
 from exporters.places import TOLERATED, PlaceError, Seen, judge_places
 from exporters.rounding import ARITHMETIC, rms
 from exporters.subject import Subject, open_subject
+from exporters.targets.cores import available_cores
+from exporters.targets.openvino import settings_of
 from exporters.targets.specialise import write_model
 from exporters.targets.target import BuildOptions
 
@@ -50,15 +54,19 @@ class Reduction:
     def sentence(self) -> str:
         """Whether the small model shows what the engine does."""
         limit = TOLERATED * self.predicted
-        if not self.alone <= limit:  # NaN is wrong
+        # NaN is wrong.
+        wrong, wrong_alone = not self.whole <= limit, not self.alone <= limit
+        if wrong and wrong_alone:
             shows = "and is as wrong by itself"
-        elif not self.whole <= limit:
+        elif wrong:
             shows = "but is right by itself: only within the engine it is wrong"
+        elif wrong_alone:
+            shows = f"but is wrong by itself, off by {self.alone:.3g}"
         else:
             shows = "and is right, as it is in the engine"
         return (
-            f"{self.place} in {self.engine}: {self.nodes} nodes, off by {self.whole:.3g} (RMS) "
-            f"where {self.predicted:.3g} is explained, {shows}"
+            f"{self.place} in {self.engine} is off by {self.whole:.3g} (RMS), and its arithmetic "
+            f"explains {self.predicted:.3g}; cut out, it has {counted(self.nodes, 'node')} {shows}"
         )
 
 
@@ -96,7 +104,8 @@ def _engine(engines: list[Built], name: str | None, subject: Subject) -> Built:
     usable = {b.name: b for b in engines if b.runs and b.result.target in ONNX_FILES}
     if name is not None and name not in usable:
         known = ", ".join(usable) or "none"
-        raise BadInput(f"{name} is no engine that can be reduced here; there are: {known}")
+        why = "".join(f" ({_why_not(built)})" for built in engines if built.name == name)
+        raise BadInput(f"{name} is no engine that can be reduced here{why}; there are: {known}")
     if not usable:
         raise BadInput(
             "no engine of this build is an ONNX file that runs here; add one: "
@@ -108,6 +117,19 @@ def _engine(engines: list[Built], name: str | None, subject: Subject) -> Built:
     if difference is not None:
         raise BadInput(f"{difference}; the file is at fault, not what runs it")
     return built
+
+
+def _why_not(built: Built) -> str:
+    """What it is instead of an ONNX file that runs here."""
+    if built.result.target in PLANS:
+        rtx = "POLYGRAPHY_USE_TENSORRT_RTX=1 " if built.result.target == "trt-rtx" else ""
+        return (
+            "it is a TensorRT plan, and nothing can be cut out of one; reduce another engine at "
+            f"this place and try its model.onnx by: {rtx}polygraphy run model.onnx --trt --onnxrt"
+        )
+    if built.result.target not in ONNX_FILES:
+        return "it is run by PyTorch, and is no ONNX file"
+    return str(built.result.reason)
 
 
 def _error(errors: list[PlaceError], place: str | None, built: Built) -> PlaceError:
@@ -205,17 +227,19 @@ def _write(
 
 
 def _readme(found: Reduction, built: Built, inputs: list[str], output: str) -> str:
-    versions = built.result.version or ""
+    script = _script(built)
+    version = import_module(script.module).__version__
     return f"""# {found.place}
 
 {found.sentence}.
 
-`model.onnx` is that part of the engine {found.engine} ({versions}).
+`model.onnx` is that part of the engine {found.engine}. What runs it is {script.runtime}
+{version} {script.how}.
 `{DATA}` holds what it was given ({", ".join(f"`{name}`" for name in inputs)}) and what it makes of
 that in float64, rounded to float32 (`{output}`). Errors are root mean squares.
 
 ```python
-import glob, numpy as np, onnx, onnxruntime
+import glob, numpy as np, onnx, {script.module}
 from onnx import numpy_helper
 
 def load(path):
@@ -224,10 +248,49 @@ def load(path):
     return numpy_helper.to_array(tensor)
 
 paths = sorted(glob.glob("{DATA}/input_*.pb"), key=lambda path: int(path.split("_")[-1][:-3]))
-names = {json.dumps(inputs)}
-session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-(found,) = session.run(None, dict(zip(names, map(load, paths))))
+inputs = dict(zip({json.dumps(inputs)}, map(load, paths)))
+{script.lines}
 error = found.astype(np.float64) - load("{DATA}/output_0.pb")
 print("RMS error", np.sqrt(np.mean(error**2)), "where {found.predicted:.3g} is explained")
 ```
 """
+
+
+@dataclass(frozen=True)
+class _Script:
+    """How the README runs the part as the engine was run. lines: of `inputs` make `found`."""
+
+    runtime: str
+    module: str
+    how: str
+    lines: str
+
+
+def _script(built: Built) -> _Script:
+    assert built.options is not None
+    if built.result.target == "openvino":
+        return _openvino_script(built.options)
+    return _onnx_runtime_script(built.options)
+
+
+def _openvino_script(options: BuildOptions) -> _Script:
+    settings = settings_of(options)
+    lines = f"""settings = {json.dumps(settings, indent=4)}
+core = openvino.Core()
+compiled = core.compile_model(core.read_model("model.onnx"), "CPU", settings)
+found = compiled(inputs)[0]"""
+    hint = settings["INFERENCE_PRECISION_HINT"]
+    return _Script("OpenVINO", "openvino", f"on the CPU, with the precision hint {hint}", lines)
+
+
+def _onnx_runtime_script(options: BuildOptions) -> _Script:
+    if options.device == "cuda":
+        how, threads = "on CUDA without TF32", ""
+        providers = '[("CUDAExecutionProvider", {"use_tf32": "0"})]'
+    else:
+        how, providers = "on the CPU", '["CPUExecutionProvider"]'
+        threads = f"options.intra_op_num_threads = {options.threads or available_cores()}\n"
+    lines = f"""options = onnxruntime.SessionOptions()
+{threads}session = onnxruntime.InferenceSession("model.onnx", options, providers={providers})
+(found,) = session.run(None, inputs)"""
+    return _Script("ONNX Runtime", "onnxruntime", how, lines)

@@ -22,6 +22,7 @@ from datac.datasets.preprocess import (
 )
 from datac.documents.network import Color, Network
 from datac.documents.report import Masks, Metric
+from datac.documents.sentences import counted
 from datac.errors import BadInput
 from exporters.disagreement import Disagreements
 from exporters.embedded import classes_of
@@ -83,10 +84,8 @@ def labelled_inputs(
             f"{dataset.name} is labelled for {dataset.task}, the network answers {network.task}"
         )
     if len(dataset.classes.names) != network.classes:
-        raise BadInput(
-            f"{dataset.name} has {len(dataset.classes.names)} classes, the network answers "
-            f"{network.classes}"
-        )
+        classes = counted(len(dataset.classes.names), "class", "classes")
+        raise BadInput(f"{dataset.name} has {classes}, the network answers {network.classes}")
     if split not in dataset.splits:
         raise BadInput(f"{dataset.name} has no split {split}; it has {', '.join(dataset.splits)}")
     samples = dataset.splits[split]

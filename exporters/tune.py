@@ -19,6 +19,7 @@ from compiler.lower import INPUT
 from compiler.passes import REWRITES
 from compiler.rewrite import apply
 from datac.documents.engine_plan import Decision, EnginePlan
+from datac.documents.sentences import counted
 from exporters.control import FEWEST_ROUNDS, interval, speedups
 from exporters.default_plan import is_one_size, is_open, rewrites_for
 from exporters.engines import Source
@@ -165,7 +166,7 @@ class _Tuning:
             found += [Option(f"opset {opset}", _with_opset(opset)) for opset in TUNED_OPSETS]
         if on_cpu and plain.threads is None:
             counts = [count for count in (1, 2, 4, 8) if count < (os.cpu_count() or 1)]
-            found += [Option(f"{count} threads", _with_threads(count)) for count in counts]
+            found += [Option(counted(count, "thread"), _with_threads(count)) for count in counts]
         return found
 
     def _fires(self, names: Sequence[str]) -> bool:

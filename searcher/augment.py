@@ -29,6 +29,7 @@ from torch import Tensor
 from datac.datasets.dataset import Sample
 from datac.datasets.preprocess import resize_image, resize_label
 from datac.documents.network import Preprocessing, Task
+from datac.documents.sentences import counted
 from datac.errors import BadInput
 
 IGNORED = -100
@@ -159,7 +160,8 @@ class Batches:
             numbers[numbers == self.ignore_index] = IGNORED
         if numbers.numel() and int(numbers.max()) >= self.classes:
             raise BadInput(
-                f"label {int(numbers.max())} is outside the {self.classes} classes of the network"
+                f"label {int(numbers.max())} is outside the "
+                f"{counted(self.classes, 'class', 'classes')} of the network"
             )
         return numbers
 

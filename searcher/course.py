@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 from datac.documents.genotype import CellKind
 from datac.documents.read import MIB, read_bytes, read_json
 from datac.documents.search_result import SearchResult
-from datac.documents.sentences import first_problem
+from datac.documents.sentences import counted, first_problem
 from datac.errors import BadInput
 from datac.output_folder import state_of
 from searcher.gumbel import Layout
@@ -76,8 +76,8 @@ def read_course(folder: Path) -> Course:
     lines = [_line(line, f"{path}: line {number}") for number, line in enumerate(raw, start=1)]
     if [line.epoch for line in lines] != list(range(1, result.epochs + 1)):
         raise BadInput(
-            f"{path}: does not hold the {result.epochs} epochs of the search, one a line; "
-            "search again"
+            f"{path}: does not hold the {counted(result.epochs, 'epoch')} of the search, one a "
+            "line; search again"
         )
     return Course(
         result=result,

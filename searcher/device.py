@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from datac.documents.sentences import counted
 from datac.errors import PlatformMissing
 from datac.torchrun import ALONE, Place
 
@@ -65,8 +66,7 @@ def describe_device(device: torch.device, processes: int = 1) -> str:
     many = "" if processes == 1 else f"{processes} x "
     if device.type == "cuda":
         return f"{many}cuda ({torch.cuda.get_device_name(device)})"
-    threads = torch.get_num_threads()
-    return f"{many}{device.type} ({threads} thread{'s' if threads > 1 else ''})"
+    return f"{many}{device.type} ({counted(torch.get_num_threads(), 'thread')})"
 
 
 @contextmanager

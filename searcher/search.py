@@ -20,6 +20,7 @@ from datac.documents.genotype import Aggregation, CellKind
 from datac.documents.network import Network
 from datac.documents.search_result import Option, SearchResult
 from datac.documents.search_space import SearchSpace
+from datac.documents.sentences import counted
 from datac.errors import BadInput
 from datac.output_folder import check_replaceable
 from datac.torchrun import own_place
@@ -98,9 +99,8 @@ class SearchOptions:
                 "since it normalises by the statistics of the batch"
             )
         if self.network.input[0] != 3:
-            raise BadInput(
-                f"--input with {self.network.input[0]} channels: the images of a data set have 3"
-            )
+            channels = counted(self.network.input[0], "channel")
+            raise BadInput(f"--input with {channels}: the images of a data set have 3")
 
     def make_method(self) -> Method:
         """The method over the space, for the child's network."""
@@ -220,10 +220,11 @@ class _Search(EpochRun[tuple[Batch, Batch | None]]):
         """What it does, for the first line."""
         count = self.processes.size
         shared = f" shared by {count} processes" if count > 1 else ""
+        length = f"{counted(self.epochs, 'epoch')} of {counted(self.splits.steps, 'step')}"
         return (
-            f"searching on {self.dataset.name} ({self.dataset.task}): {self.epochs} epochs of "
-            f"{self.splits.steps} steps, batches of {self.splits.weights.batch_size}{shared}, "
-            f"about {self._memory() / 1e6:,.0f} MB of tensors"
+            f"searching on {self.dataset.name} ({self.dataset.task}): {length}, batches of "
+            f"{self.splits.weights.batch_size}{shared}, about {self._memory() / 1e6:,.0f} MB of "
+            "tensors"
         )
 
     def _memory(self) -> int:

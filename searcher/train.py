@@ -19,6 +19,7 @@ from datac.datasets.preprocess import prepared_network
 from datac.documents.build_folder import GENOTYPE, WEIGHTS
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
+from datac.documents.sentences import counted
 from datac.documents.train_result import Option, Score, TrainResult
 from datac.errors import BadInput
 from datac.output_folder import check_replaceable, mark, write_beside
@@ -65,9 +66,8 @@ class TrainOptions:
                 "more, since it normalises by the statistics of the batch"
             )
         if self.network.input[0] != 3:
-            raise BadInput(
-                f"--input with {self.network.input[0]} channels: the images of a data set have 3"
-            )
+            channels = counted(self.network.input[0], "channel")
+            raise BadInput(f"--input with {channels}: the images of a data set have 3")
 
 
 def train(
@@ -282,8 +282,8 @@ class _Training(ModuleTraining):
         """What it does, for the first line."""
         source = "scratch" if self.start.source is None else str(self.start.source)
         return (
-            f"training on {self.data} from {source}: {self.epochs} epochs of "
-            f"{len(self.training)} steps, batches of {self.recipe.batch_size}"
+            f"training on {self.data} from {source}: {counted(self.epochs, 'epoch')} of "
+            f"{counted(len(self.training), 'step')}, batches of {self.recipe.batch_size}"
         )
 
     def weights(self) -> dict[str, Tensor]:

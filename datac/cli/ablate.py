@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from datac.cli.options import threads_option
+from datac.cli.options import Seconds, threads_option
 from datac.errors import BadInput
 from datac.exit_codes import ExitCode
 
@@ -19,7 +19,7 @@ from datac.exit_codes import ExitCode
 @click.option("--samples", type=click.IntRange(min=1), help="At most so many samples of it.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(0.1),
     default=60.0,
     show_default=True,
     help="Time for the latency of all networks together.",
@@ -51,6 +51,8 @@ def ablate(
     from datac.cli.compile_steps import Inputs, command_line
     from datac.cli.progress import progress_line
     from datac.cli.terminal import output
+    from datac.documents.ablation import Ablation
+    from datac.documents.read import check_replaceable_file
     from datac.output_folder import check_writable_file, write_beside
     from datac.report.pareto import pareto_figure
     from exporters.ablate import Course
@@ -62,6 +64,9 @@ def ablate(
         raise BadInput(f"--out {out}: the figure goes there; give the table another ending")
     for path in (out, figure):
         check_writable_file(path)
+    check_replaceable_file(out, Ablation)
+    if figure.exists() and not out.exists():
+        raise BadInput(f"{figure} is no figure of {out}, which is not there; give another --out")
     labelled = Inputs(str(build), None, data, split, samples).labelled(read_manifest(build).network)
     with progress_line() as show:
         found = run_ablate(build, Course(engine, labelled, seconds, threads, show, command_line()))

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from datac.documents.ablation import AblatedPath, Ablation
+from datac.documents.sentences import signed
 
 NAMES = {"miou": "mIoU", "accuracy": "accuracy"}
 
@@ -32,11 +33,11 @@ def _cells(path: AblatedPath, *, metric: bool) -> list[str]:
     cells = [
         path.place,
         path.operation,
-        f"{path.saved:.1%}",
-        f"{path.saved_low:.1%} to {path.saved_high:.1%}",
+        f"{path.saved:z.1%}",
+        f"{path.saved_low:z.1%} to {path.saved_high:z.1%}",
         f"{path.output_change:.3f}",
     ]
     if metric:
-        cells.append("" if path.drop is None else f"{path.drop:+.4f}")
+        cells.append("" if path.drop is None else signed(path.drop, ".4f"))
     saved = (path.parameters_saved, path.multiply_adds_saved)
-    return [*cells, *(f"{-count:+,}" for count in saved), "*" if path.pareto else ""]
+    return [*cells, *(signed(-count, ",") for count in saved), "*" if path.pareto else ""]

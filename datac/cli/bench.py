@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from datac.cli.options import threads_option, trust_option
+from datac.cli.options import Seconds, threads_option, trust_option
 from datac.exit_codes import ExitCode
 
 
@@ -12,7 +12,7 @@ from datac.exit_codes import ExitCode
 @click.argument("build", type=click.Path(path_type=Path))
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(0.1),
     default=20.0,
     show_default=True,
     help="Time for all engines together.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datac.cli.options import max_drop_option, threads_option, trust_option
+from datac.cli.options import Finite, max_drop_option, threads_option, trust_option
 from datac.documents.precision import FLOATING_POINT, Precision
 from datac.errors import BadInput
 from datac.exit_codes import ExitCode
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Of a MODEL: the safetensors file that it was made from.",
+    metavar="CHILD|FILE",
+    help="Of a MODEL: the folder that datac train wrote, or the safetensors file, that it was made "
+    "from.",
 )
 @click.option("--data", metavar="DATASET", help="Measure the metric of every engine on this data.")
 @click.option("--split", help="Which split of the data.  [default: val]")
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
+    metavar="FACTOR",
     help="With --saved: so many times as wide as the gate.  [default: 1]",
 )
 @click.option(
@@ -189,17 +191,17 @@ def _of_model(
     threads: int | None,
 ) -> Report:
     from compiler.weights import read_weights_file
-    from datac.cli.compile_steps import Inputs, command_line
+    from datac.cli.compile_steps import Inputs, command_line, with_weights
     from datac.cli.progress import progress_line
     from datac.documents.read import read_genotype
     from exporters.check_model import Claim, check_model
 
-    read = read_genotype(genotype)
+    read, file = with_weights(read_genotype(genotype), weights)
     if read.network is None:
         raise BadInput(
             f"{genotype} names no network; give the genotype.json of a RUN, a CHILD or a BUILD"
         )
-    claim = Claim(read, read.network, read_weights_file(weights), str(weights))
+    claim = Claim(read, read.network, read_weights_file(file), str(file))
     inputs = Inputs(str(model), None, data, split, samples)
     with progress_line() as show:
         return check_model(
@@ -213,14 +215,18 @@ def _of_model(
 
 
 def _save(build: Path | None, inputs: Path | None, outputs: Path | None) -> ExitCode:
+    from datac.documents.sentences import counted
+    from datac.output_folder import check_writable_file
     from exporters.given_outputs import save_reference
 
     if build is None:
         raise BadInput("name the BUILD whose inputs are to be saved")
+    files = [path for path in (inputs, outputs) if path is not None]
+    for path in files:
+        check_writable_file(path)
     count = save_reference(build, inputs, outputs)
-    for path in (inputs, outputs):
-        if path is not None:
-            click.echo(f"wrote {count} runs to {path}")
+    for path in files:
+        click.echo(f"wrote {counted(count, 'run')} to {path}")
     return ExitCode.PASS
 
 

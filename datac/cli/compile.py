@@ -9,9 +9,12 @@ import click
 
 from datac.cli.options import (
     LARGEST_SIZE,
+    Seconds,
     calibration_options,
+    is_given,
     max_drop_option,
     network_options,
+    require_only,
     sizes_of,
     threads_option,
 )
@@ -71,6 +74,10 @@ SECTIONS = {
     "Below float32": ("calibration", "calibration_samples", "keep", "max_drop"),
     "How they are run": ("threads", "device", "bench_seconds", "table"),
 }
+
+
+EMITTING = {*NETWORK, "source", "emit_only", "weights", "data", "seed", "out", "debug"}
+"""What `--emit-only` can be given."""
 
 
 @click.command(cls=SectionedCommand, sections=SECTIONS)
@@ -135,7 +142,7 @@ SECTIONS = {
 )
 @click.option(
     "--tune-seconds",
-    type=click.FloatRange(min=1),
+    type=Seconds(1),
     default=60.0,
     show_default=True,
     help="With --tune: for each engine.",
@@ -187,7 +194,7 @@ SECTIONS = {
 )
 @click.option(
     "--bench-seconds",
-    type=click.FloatRange(min=0),
+    type=Seconds(0),
     default=10.0,
     show_default=True,
     help="Time for the latency of all engines together; 0 leaves it out.",
@@ -203,6 +210,8 @@ def compile_(source: str, height_width: str | None, *, emit_only: bool, **values
     """  # noqa: D301 - \b is click's mark for lines that it must not join
     from datac.cli.compile_steps import Inputs, run_compile, run_emit
 
+    if emit_only:
+        require_only(EMITTING, "--emit-only builds no engine")
     if height_width == "fixed" and values["profile"] is not None:
         raise BadInput("--profile is for engines of open sizes; leave out --height-width fixed")
     from datac.cli.usable_table import usable_table
@@ -214,6 +223,8 @@ def compile_(source: str, height_width: str | None, *, emit_only: bool, **values
         values["table"] = usable_table(values["table"], foreign=False)
     values["plans"] = tuple(read_json(path, EnginePlan) for path in values["plans"])
     if not values.pop("tune"):
+        if is_given("tune_seconds"):
+            raise BadInput("--tune-seconds is for --tune; give it too, or leave both out")
         values["tune_seconds"] = 0.0
     words = values.pop("rewrites")
     if words and values["tune_seconds"]:
@@ -222,22 +233,21 @@ def compile_(source: str, height_width: str | None, *, emit_only: bool, **values
     names = ("weights", "data", "split", "samples", "network_options", "calibration_options")
     inputs = Inputs(source, *(values.pop(name) for name in names))
     if emit_only:
-        for option, given in (
-            ("--target", values["targets"]),
-            ("--precision", values["precisions"]),
-            ("--embed", values["embed"]),
-            ("--rewrite", words),
-            ("--profile", values["profile"]),
-            ("--plan", values["plans"]),
-            ("--refittable", values["refittable"]),
-            ("--refit", values["refit"]),
-        ):
-            if given:
-                raise BadInput(f"--emit-only builds no engine; leave out {option}")
         return run_emit(inputs, values["out"], values["seed"])
     if not values["targets"]:
         raise BadInput(
             "no --target was given; choose onnx, openvino, trt, trt-rtx, torch or auto, or "
             "--emit-only for the ONNX file alone"
         )
+    _check_calibration(values["targets"], values["precisions"])
     return run_compile(inputs, dynamic=height_width == "dynamic", **values)
+
+
+def _check_calibration(targets: tuple[str, ...], precisions: tuple[str, ...]) -> None:
+    """BadInput where int8 is spoken of and none can be made."""
+    if "int8" in precisions or ("auto" in targets and not precisions):
+        return
+    for name in ("calibration", "calibration_samples", "keep"):
+        if is_given(name):
+            option = f"--{name.replace('_', '-')}"
+            raise BadInput(f"{option} is for engines in int8; give --precision int8 with it")

@@ -17,6 +17,7 @@ from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.read import read_genotype, read_json
 from datac.documents.report import Report
+from datac.documents.sentences import counted
 from datac.errors import BadInput
 from datac.exit_codes import ExitCode, worst_exit_code
 from datac.output_folder import state_of
@@ -103,11 +104,16 @@ def run_emit(inputs: Inputs, out: Path | None, seed: int) -> ExitCode:
     out = out or Path(MODEL)
     if out.is_dir():
         raise BadInput(f"{out} is a folder; name the file to write: --out {out / MODEL}")
+    if out.exists() and out.suffix != ".onnx":
+        raise BadInput(
+            f"{out} is there already, and by its name no ONNX, so it is not replaced; name another "
+            "file by --out"
+        )
     graph, source = network_graph(genotype, network, weights, seed)
     found = emit(graph, genotype.model_copy(update={"network": network}), network, out)
     output().print(
-        f"{out}: {found.paths} paths in {found.nodes} nodes, {found.size_bytes / 1e6:.1f} MB, "
-        f"weights {source}",
+        f"{out}: {counted(found.paths, 'path')} in {counted(found.nodes, 'node')}, "
+        f"{found.size_bytes / 1e6:.1f} MB, weights {source}",
         soft_wrap=True,
         markup=False,
     )
@@ -139,10 +145,15 @@ def _read_source(inputs: Inputs) -> tuple[Genotype, Path | None, Network]:
         hint = f"; did you mean {near}?" if near.is_file() else ""
         raise BadInput(f"{inputs.source} is a folder without a {MANIFEST}, so it is no build{hint}")
     genotype, weights = read_genotype(inputs.source), inputs.weights
-    if weights is not None and weights.is_dir():
-        genotype, weights = _child(weights, genotype)
+    if weights is not None:
+        genotype, weights = with_weights(genotype, weights)
     dataset = None if inputs.data is None else open_dataset(inputs.data)
     return genotype, weights, network_from(inputs.network_options, genotype, dataset)
+
+
+def with_weights(genotype: Genotype, weights: Path) -> tuple[Genotype, Path]:
+    """The file of weights in the CHILD or FILE given, and the genotype with a child's network."""
+    return _child(weights, genotype) if weights.is_dir() else (genotype, weights)
 
 
 def _with_data(request: Request, inputs: Inputs, network: Network) -> Request:
@@ -163,7 +174,7 @@ def _child(folder: Path, genotype: Genotype) -> tuple[Genotype, Path]:
     if trained.hash != genotype.hash:
         raise BadInput(
             f"{folder} was trained for the genotype {trained.hash[:12]}, not for "
-            f"{genotype.hash[:12]}; compile {folder / GENOTYPE} instead"
+            f"{genotype.hash[:12]}; give {folder / GENOTYPE} as the genotype"
         )
     return genotype.model_copy(update={"network": trained.network}), folder / WEIGHTS
 

@@ -5,12 +5,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from datac.documents.dataset_summary import DatasetSummary, SplitSummary
+from datac.documents.sentences import counted
 
 
 def print_summary(summary: DatasetSummary) -> None:
     """Splits, then classes, to standard output."""
     console = Console()
-    title = f"{summary.name}: {summary.task}, {len(summary.classes.names)} classes"
+    classes = counted(len(summary.classes.names), "class", "classes")
+    title = f"{summary.name}: {summary.task}, {classes}"
     console.print(f"{escape(title)}\ndigest {summary.digest}")
     console.print(_splits(summary))
     console.print(_classes(summary))
@@ -29,7 +31,7 @@ def _sizes(split: SplitSummary) -> str:
     """The three most frequent sizes."""
     shown = [f"{size.height}x{size.width} ({size.images})" for size in split.sizes[:3]]
     rest = len(split.sizes) - len(shown)
-    return "\n".join([*shown, f"and {rest} other sizes"] if rest else shown)
+    return "\n".join([*shown, f"and {counted(rest, 'other size')}"] if rest else shown)
 
 
 def _classes(summary: DatasetSummary) -> Table:

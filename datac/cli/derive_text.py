@@ -11,6 +11,7 @@ from rich.text import Text
 from datac.cli.terminal import output
 from datac.documents.derivation import Derivation, Move, NodeDerivation
 from datac.documents.genotype import CellKind, Path
+from datac.documents.sentences import counted
 
 COLORS = {"decided": "green", "not decided": "yellow"}
 MOST_LISTED = 10
@@ -38,9 +39,9 @@ def print_derivation(derivation: Derivation, folder: FilePath) -> None:
             "The second is more probable than the first: the rule compares codes, and a child is "
             "two of them, with none and without."
         )
-    files = len(derivation.top)
+    files = counted(len(derivation.top), "genotype")
     console.print(
-        f"wrote {files} genotype{'' if files == 1 else 's'} and derivation.json to {folder}",
+        f"wrote {files} and derivation.json to {folder}",
         markup=False,
         soft_wrap=True,
     )
@@ -48,7 +49,8 @@ def print_derivation(derivation: Derivation, folder: FilePath) -> None:
 
 def _probability(derivation: Derivation) -> str:
     cells = " x ".join(f"{kind} {cell.probability:.3g}" for kind, cell in derivation.cells.items())
-    return f"probability in {derivation.draws} draws a node: {derivation.probability:.3g} = {cells}"
+    draws = counted(derivation.draws, "draw")
+    return f"probability in {draws} a node: {derivation.probability:.3g} = {cells}"
 
 
 def _entropy(derivation: Derivation) -> str:

@@ -39,9 +39,12 @@ def doctor(as_json: bool) -> ExitCode:
 def _show(diagnosis: Diagnosis) -> None:
     from rich.console import Console
 
+    from datac.documents.sentences import counted
+
     console = Console(highlight=False)
     console.print(
-        f"Python {diagnosis.python}, {diagnosis.cores} cores, {diagnosis.gpu}", markup=False
+        f"Python {diagnosis.python}, {counted(diagnosis.cores, 'core')}, {diagnosis.gpu}",
+        markup=False,
     )
     console.print(f"datac {diagnosis.datac}, installed in {diagnosis.installation}", markup=False)
     console.print(_targets(diagnosis))

@@ -21,8 +21,8 @@ TRIED = ("f32", "tf32", "f16", "bf16")
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="A safetensors file. Default: drawn from the seed.",
+    metavar="CHILD|FILE",
+    help="A folder that datac train wrote, or a safetensors file. Default: drawn from the seed.",
 )
 @network_options
 @click.option(
@@ -101,12 +101,15 @@ def _subject(genotype: str, weights: Path | None, options: NetworkOptions, seed:
 
     from compiler.lower import lower
     from compiler.weights import read_weights_file
+    from datac.cli.compile_steps import with_weights
     from datac.cli.options import network_from
     from datac.documents.read import read_genotype
     from exporters.canonical import bound_graph
     from exporters.faults.observe import Subject
 
     read = read_genotype(genotype)
+    if weights is not None:
+        read, weights = with_weights(read, weights)
     network = network_from(options, read)
     if weights is None:
         from exporters.initialise import initialise

@@ -4,7 +4,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -114,34 +114,32 @@ class RunOptions:
 POSITIVE = click.IntRange(min=1)
 
 
-class _Drop(click.FloatRange):
-    """A number in 0..1; click's own ranges take NaN."""
+class Finite(click.FloatRange):
+    """A finite number in a range; click's own ranges take NaN and infinity."""
 
-    name = "drop"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        drop = float(super().convert(value, param, ctx))
-        if math.isnan(drop):
-            self.fail(f"{value} is no number.", param, ctx)
-        return drop
-
-
-class _Rate(click.FloatRange):
-    """A number above 0; click's own ranges take NaN and infinity."""
-
-    name = "rate"
-
-    def __init__(self) -> None:
-        super().__init__(min=0, min_open=True)
+    name = "number"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        rate = float(super().convert(value, param, ctx))
-        if not math.isfinite(rate):
+        """As click asks for it; a usage error for what is no such number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
             self.fail(f"{value} is no finite number.", param, ctx)
-        return rate
+        return number
 
 
-RATE = _Rate()
+class Seconds(Finite):
+    """So many seconds or more, and at most a week."""
+
+    name = "seconds"
+
+    def __init__(self, least: float) -> None:
+        super().__init__(min=least, max=WEEK)
+
+
+WEEK = 7 * 24 * 3600
+"""In seconds."""
+
+RATE = Finite(min=0, min_open=True)
 
 
 def _threads_that_exist(
@@ -150,7 +148,10 @@ def _threads_that_exist(
     """Far more threads than cores hang a runtime without a word."""
     cores = os.cpu_count() or 1
     if count is not None and count > cores:
-        raise BadInput(f"--threads {count}: this machine has {cores} cores; give at most {cores}")
+        from datac.documents.sentences import counted
+
+        here = counted(cores, "core")
+        raise BadInput(f"--threads {count}: this machine has {here}; give at most {cores}")
     return count
 
 
@@ -251,6 +252,19 @@ def _gathered(
     return cast("Command", decorated)
 
 
+def is_given(name: str) -> bool:
+    """Whether the command line of the running command has this option, by its parameter's name."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
+def require_only(names: Collection[str], why: str) -> None:
+    """BadInput for the first option on the command line that is none of these."""
+    for parameter in click.get_current_context().command.params:
+        if parameter.name and parameter.name not in names and is_given(parameter.name):
+            raise BadInput(f"{why}; leave out {parameter.opts[0]}")
+
+
 def network_from(
     options: NetworkOptions, genotype: "Genotype | None" = None, dataset: "Dataset | None" = None
 ) -> "Network":
@@ -297,6 +311,8 @@ def _with_sizes(network: "Network", sizes: dict[str, Any]) -> "Network":
 
 
 def _for_dataset(network: "Network", options: NetworkOptions, dataset: "Dataset") -> "Network":
+    from datac.documents.sentences import counted
+
     if network.task != dataset.task:
         fitting = "segmentation" if dataset.task == "segmentation" else "cifar"
         raise BadInput(
@@ -305,14 +321,14 @@ def _for_dataset(network: "Network", options: NetworkOptions, dataset: "Dataset"
         )
     if network.input[0] != IMAGE_CHANNELS:
         raise BadInput(
-            f"--input with {network.input[0]} channels: the images of a data set have "
+            f"--input with {counted(network.input[0], 'channel')}: the images of a data set have "
             f"{IMAGE_CHANNELS}"
         )
     count = len(dataset.classes.names)
     if options.classes not in (None, count):
         raise BadInput(
-            f"--classes {options.classes} disagrees with {dataset.name}, which has {count} "
-            "classes; leave the option out"
+            f"--classes {options.classes} disagrees with {dataset.name}, which has "
+            f"{counted(count, 'class', 'classes')}; leave the option out"
         )
     from datac.datasets.preprocess import prepared_network
 
@@ -351,7 +367,8 @@ def calibration_options(command: Command) -> Command:
 
 max_drop_option = click.option(
     "--max-drop",
-    type=_Drop(min=0, max=1),
+    type=Finite(min=0, max=1),
+    metavar="DROP",
     help="How far the metric of an engine below float32 may fall behind its control.  "
     "[default: 0.01]",
 )

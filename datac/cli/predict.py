@@ -29,13 +29,13 @@ def predict(build: Path, images: Path, out: Path, **how: Any) -> None:
     datac predict build photos --engine openvino-bf16 --out masks
     """  # noqa: D301 - \b is click's mark for lines that it must not join
     from datac.cli.progress import progress_line
+    from datac.documents.sentences import counted
     from exporters.predict import predict as run_predict
 
     with progress_line() as show:
         done = run_predict(build, images, out, progress=show, **how)
-    what = "1 image" if done.images == 1 else f"{done.images} images"
     click.echo(
-        f"{what} by {done.engine}: {done.whole_ms:.1f} ms from file to file, "
-        f"{done.engine_ms:.1f} ms of it in the engine"
+        f"{counted(done.images, 'image')} by {done.engine}: {done.whole_ms:.1f} ms from file to "
+        f"file, {done.engine_ms:.1f} ms of it in the engine"
     )
     click.echo(f"wrote {out}")

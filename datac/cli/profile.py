@@ -47,10 +47,15 @@ def profile(
     from datac.cli.profile_table import profile_table
     from datac.cli.progress import progress_line
     from datac.cli.terminal import output
-    from datac.output_folder import write_beside
+    from datac.documents.layer_profile import LayerProfile
+    from datac.documents.read import check_replaceable_file
+    from datac.output_folder import check_writable_file, write_beside
     from datac.report.layer_rows import By
     from exporters.profile import profile as run_profile
 
+    if json_file is not None:
+        check_writable_file(json_file)
+        check_replaceable_file(json_file, LayerProfile)
     with progress_line() as show:
         found = run_profile(
             build,

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from datac.documents.layer_profile import LayerProfile
+from datac.documents.sentences import counted
 from datac.report.layer_rows import By, LayerRow, layer_rows
 
 
@@ -34,9 +35,9 @@ def profile_table(profile: LayerProfile, by: By, top: int) -> RenderableType:
     kernels = sum(row.median_ms for row in rows)
     latency = profile.latency_ms
     whole = (
-        f"{profile.target} {profile.precision}: {kernels:.3f} ms in {len(profile.kernels)} "
-        f"kernels; a whole call without the profile takes {latency.median:.3f} ms"
-        + ("" if latency.conclusive else " (inconclusive)")
+        f"{profile.target} {profile.precision}: {kernels:.3f} ms in "
+        f"{counted(len(profile.kernels), 'kernel')}; a whole call without the profile "
+        f"takes {latency.median:.3f} ms" + ("" if latency.conclusive else " (inconclusive)")
     )
     return Group(table, Text(), Text(whole))
 

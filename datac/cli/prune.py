@@ -31,15 +31,19 @@ def prune(source: Path, drop: tuple[str, ...], out: Path) -> ExitCode:
     datac compile smaller/genotype.json --weights smaller --target onnx
     """  # noqa: D301 - \b is click's mark for lines that it must not join
     from datac.cli.terminal import output
+    from datac.documents.sentences import signed
     from exporters.prune import prune as run_prune
 
     found = run_prune(source, drop, out)
     console = output()
+    for place, path in found.left_out.items():
+        console.print(f"left out {place}: {path.operation} of input {path.input}", markup=False)
     for title, (before, after) in (
         ("parameters", found.parameters),
         ("multiply-adds", found.multiply_adds),
     ):
-        console.print(f"{title}: {before:,} to {after:,} ({after / before - 1:+.1%})", markup=False)
+        change = signed(after / before - 1, ".1%")
+        console.print(f"{title}: {before:,} to {after:,} ({change})", markup=False)
     console.print(
         f"wrote {out}; datac compile {out / 'genotype.json'} --weights {out} makes engines of it",
         soft_wrap=True,

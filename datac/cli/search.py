@@ -330,6 +330,8 @@ class _Asked:
         from searcher.bounds import Limits
 
         table = None
+        if self.foreign_table and self.table is None:
+            raise BadInput("--foreign-table is for --table; give it too, or leave both out")
         if self.table is not None and self.run_options.resume:
             table = read_json(self.table, LatencyTable)
         elif self.table is not None:
@@ -377,6 +379,7 @@ def _plain(value: Any) -> Option:
 
 
 def _print(result: SearchResult, out: Path) -> None:
+    from datac.documents.sentences import counted
     from datac.documents.text_forms import to_text
     from datac.report.bounds import bound_sentence
     from datac.report.gap import gap_sentence
@@ -387,7 +390,7 @@ def _print(result: SearchResult, out: Path) -> None:
         for name, value in result.metrics.items()
         if not name.endswith("loss")
     )
-    click.echo(f"{result.steps} steps in {result.seconds:.0f} s{metrics}")
+    click.echo(f"{counted(result.steps, 'step')} in {result.seconds:.0f} s{metrics}")
     for bound in result.bounds or ():
         click.echo(bound_sentence(bound))
     if result.gap is not None:

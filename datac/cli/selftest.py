@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from datac.cli.options import Seconds
 from datac.documents.precision import PRECISIONS
 from datac.exit_codes import ExitCode
 
@@ -41,7 +42,7 @@ NETWORKS = ("cifar", "segmentation")
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(0.1),
     default=2.0,
     show_default=True,
     help="Of latency, for each cell and for each engine and batch.",

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from datac.cli.options import NetworkOptions, network_from
+from datac.documents.sentences import counted
 
 if TYPE_CHECKING:
     from compiler.graph import Graph
+    from compiler.ops import Cost
 
 WIDTH = 100
 
@@ -44,7 +46,7 @@ def as_content(
         "multiply_adds": whole.multiply_adds,
         "warnings": [
             *genotype_warnings(genotype),
-            *_unread(whole.parameters - built.parameters),
+            *_unread(whole, built),
         ],
         "genotype": genotype.model_dump(mode="json", exclude_none=True),
         "network": network.model_dump(mode="json", exclude_none=True),
@@ -77,13 +79,15 @@ def _cost(graph: "Graph", depth: int) -> dict[str, Any]:
     }
 
 
-def _unread(parameters: int) -> list[str]:
+def _unread(whole: "Cost", built: "Cost") -> list[str]:
     """One sentence where the network computes less than what the genotype describes."""
-    if not parameters:
+    if built == whole:
         return []
     return [
-        f"{parameters:,} of the parameters belong to results that nothing in this network reads; "
-        "it is built without them"
+        f"{whole.parameters - built.parameters:,} of the parameters and "
+        f"{whole.multiply_adds - built.multiply_adds:,} of the multiply-adds belong to results "
+        "that nothing in this network reads; it is built without them, with "
+        f"{built.parameters:,} and {built.multiply_adds:,}"
     ]
 
 
@@ -145,9 +149,9 @@ def _print_cell(kind: str, cell: dict[str, Any]) -> None:
 
 def _network(network: dict[str, Any]) -> str:
     parts = [
-        f"{network['channels']} channels",
-        f"{network['cells']} cells",
-        f"{network['classes']} classes",
+        counted(network["channels"], "channel"),
+        counted(network["cells"], "cell"),
+        counted(network["classes"], "class", "classes"),
         f"input {'x'.join(map(str, network['input']))}",
     ]
     for key in ("output_stride", "head_channels"):

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from datac.cli.options import POSITIVE, network_options, threads_option
+from datac.cli.options import POSITIVE, Seconds, network_options, threads_option
 from datac.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from datac.cli.options import NetworkOptions
+    from datac.documents.latency_table import LatencyTable
+    from exporters.latency_fit import Residual
 
 
 @click.command()
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(0.1),
     default=10.0,
     show_default=True,
     help="For the candidates of a place; whole networks take six times as long together.",
@@ -71,8 +73,11 @@ def table(
     """Measure a latency table of this machine, for datac search --max-latency-ms.
 
     \b
-    datac table --target onnx --network segmentation --channels 16 --cells 8 --input 3x180x240
-    datac search --data ./CamVid --table table.json --max-latency-ms 5
+    datac table --target onnx --network cifar --channels 8 --cells 6 --classes 10
+    datac search --data ./cifar-10 --table table.json --max-latency-ms 5
+
+    The network has to be the child's of that search. Where a size differs, the search says which,
+    and the command that measures the table that it needs.
     """  # noqa: D301 - \b is click's mark for lines that it must not join
     from pydantic import ValidationError
 
@@ -81,9 +86,10 @@ def table(
     from datac.cli.compile_steps import command_line
     from datac.cli.options import network_from
     from datac.cli.progress import progress_line
-    from datac.cli.terminal import output
     from datac.datasets import open_dataset
     from datac.documents.genotype import Cell, Genotype, Node
+    from datac.documents.latency_table import LatencyTable
+    from datac.documents.read import check_replaceable_file
     from datac.documents.search_space import SearchSpace
     from datac.documents.sentences import first_problem
     from datac.errors import BadInput
@@ -91,6 +97,7 @@ def table(
     from exporters.latency_table import Course, make_table
 
     check_writable_file(out)
+    check_replaceable_file(out, LatencyTable)
     names = SEARCH_SPACE if candidates is None else tuple(candidates.split(","))
     try:
         space = SearchSpace(candidates=names, nodes=nodes)
@@ -110,12 +117,26 @@ def table(
         )
         found, residual = make_table(course)
     write_beside(out, found.to_json())
+    _print(found, residual, out)
+    return ExitCode.PASS if residual.small else ExitCode.INCONCLUSIVE
+
+
+def _print(found: LatencyTable, residual: Residual, out: Path) -> None:
+    from datac.cli.terminal import output
+    from datac.documents.sentences import counted
+    from exporters.latency_fit import LARGEST_MEAN_ERROR
+
     (remainder,) = found.remainders
-    output().print(
-        f"{len(found.entries)} entries, remainder {remainder.remainder_ms:.3f} ms; on "
-        f"{remainder.held_out} genotypes that it has not seen the prediction is off by "
-        f"{residual.mean_error:.1%} on average, {residual.largest_error:.1%} at most\nwrote {out}",
-        soft_wrap=True,
-        markup=False,
-    )
-    return ExitCode.PASS
+    genotypes = counted(remainder.held_out, "genotype")
+    lines = [
+        f"{counted(len(found.entries), 'entry', 'entries')}, remainder "
+        f"{remainder.remainder_ms:.3f} ms; on {genotypes} that it has not seen the prediction is "
+        f"off by {residual.mean_error:.1%} on average, {residual.largest_error:.1%} at most"
+    ]
+    if not residual.small:
+        lines.append(
+            f"inconclusive: a prediction that is off by more than {LARGEST_MEAN_ERROR:.0%} on "
+            "average bounds no search; measure again on an idle machine, or for longer by --seconds"
+        )
+    lines.append(f"wrote {out}")
+    output().print("\n".join(lines), soft_wrap=True, markup=False)

@@ -151,9 +151,11 @@ def _plain(value: Any) -> Option:
 
 
 def _print(result: TrainResult, out: Path) -> None:
+    from datac.documents.sentences import counted
+
     for name, score in (("best", result.best), ("last", result.last)):
         click.echo(f"{name}: {_sentence(score)}")
-    click.echo(f"{result.steps} steps in {result.seconds:.0f} s")
+    click.echo(f"{counted(result.steps, 'step')} in {result.seconds:.0f} s")
     click.echo(f"wrote {out / 'weights.safetensors'} and {out / 'genotype.json'}")
 
 

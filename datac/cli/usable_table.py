@@ -7,6 +7,7 @@ from typing import cast
 from datac.documents.latency_table import LatencyTable
 from datac.documents.precision import Precision
 from datac.documents.read import read_json
+from datac.documents.sentences import counted
 from datac.errors import BadInput
 
 
@@ -38,7 +39,8 @@ def _of_another_machine(table: LatencyTable) -> str | None:
     if not machine.device.startswith("cuda") and machine.device != here.processor:
         return f"it is of another machine ({machine.device}, here is {here.processor})"
     if machine.cores is not None and machine.cores != here.cores:
-        return f"it is of a machine with {machine.cores} cores, and here are {here.cores}"
+        cores = counted(machine.cores, "core")
+        return f"it is of a machine with {cores}, and this one has {here.cores}"
     for target, runtime in table.runtimes.items():
         version = here.packages.get(runtime.name) or here.packages.get(f"{runtime.name}-gpu")
         if version != runtime.version:

@@ -33,7 +33,7 @@ from datac.datasets.listing import read_text
 from datac.datasets.samples import FolderDataset, ImagesWithClasses, ImagesWithMaps, check_splits
 from datac.documents.document import Document
 from datac.documents.network import Classes, Color, Task
-from datac.documents.sentences import first_problem
+from datac.documents.sentences import counted, first_problem
 from datac.errors import BadInput
 
 FILE = "data.toml"
@@ -77,7 +77,8 @@ class DataToml(Document):
         if self.labels.encoding == "color" and not self.classes.colors:
             raise ValueError('labels.encoding "color" needs classes.colors')
         if self.labels.values is not None and len(self.labels.values) != count:
-            raise ValueError(f"labels.values has {len(self.labels.values)} for {count} classes")
+            classes = counted(count, "class", "classes")
+            raise ValueError(f"labels.values has {len(self.labels.values)} for {classes}")
         ignored = self.classes.ignore_index
         largest = max(255, count)
         if ignored is not None and not count <= ignored <= largest:

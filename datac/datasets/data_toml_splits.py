@@ -9,6 +9,7 @@ from datac.datasets.listing import inside, read_list, require_files
 from datac.datasets.samples import ImagesWithClasses, ImagesWithMaps
 from datac.documents.document import Document
 from datac.documents.network import Classes
+from datac.documents.sentences import counted
 from datac.errors import BadInput
 
 PLACE = "{}"
@@ -109,7 +110,8 @@ def _labels(folder: Path, table: SplitTable, images: list[str], source: Path) ->
         raise BadInput(f"{source}: a split for segmentation needs labels")
     if not isinstance(table.labels, str):
         if len(table.labels) != len(images):
-            raise BadInput(f"{source}: {len(images)} images but {len(table.labels)} labels")
+            pictures, labels = counted(len(images), "image"), counted(len(table.labels), "label")
+            raise BadInput(f"{source}: {pictures} but {labels}")
         return [inside(name, source) for name in table.labels]
     stems = [PurePosixPath(image).stem for image in images]
     if PLACE in table.labels:

@@ -99,6 +99,16 @@ def read_json(
     return _document(_decoded(raw, shown), document, shown)
 
 
+def check_replaceable_file(path: Path, document: type[Document]) -> None:
+    """BadInput where a file stands that is no such document: it is not ours to replace."""
+    if not path.exists():
+        return
+    try:
+        read_json(path, document)
+    except BadInput as error:
+        raise BadInput(f"{error}; it is not replaced, name another file to write") from error
+
+
 def read_genotype(spec: str) -> Genotype:
     """The genotype that a user names: `-`, a published name, or a file with JSON or a text form.
 

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, get_args
 
@@ -61,6 +62,17 @@ def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
     """`. Did you mean "..."?`, or nothing where no known name is near."""
     close = closest(name, known, most)
     return f". Did you mean {' or '.join(map(quote, close))}?" if close else ""
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 epoch`, `2 epochs`; `many` where an s does not make it."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
+
+
+def signed(value: float, form: str) -> str:
+    """`+3`, `-1.0%`, and `0.0%`: what rounds to zero has no sign. form: of the number without."""
+    text = format(value, f"+{form}")
+    return text if re.search("[1-9]", text) else text[1:]
 
 
 def quote(value: object) -> str:

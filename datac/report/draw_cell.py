@@ -11,6 +11,7 @@ from typing import Self
 from markupsafe import Markup
 
 from datac.documents.genotype import FIRST_NODE, Cell, Genotype, Path
+from datac.documents.sentences import counted
 from datac.report.svg import drawing, element
 
 ROW = 30
@@ -154,7 +155,7 @@ def _label(path: Path) -> str:
 
 def _words(cell: Cell, title: str) -> str:
     paths = sum(len(node.paths) for node in cell.nodes)
-    return f"{title}: {len(cell.nodes)} nodes, {paths} paths"
+    return f"{title}: {counted(len(cell.nodes), 'node')}, {counted(paths, 'path')}"
 
 
 def _source(number: int) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from datac.documents.report import Latency, OutputError, TargetResult
+from datac.documents.sentences import counted
 from datac.report.svg import drawing, element
 from datac.report.wording import milliseconds, scientific, target_name
 
@@ -52,7 +53,7 @@ def latency_figure(targets: Sequence[TargetResult]) -> Markup | None:
         return None
     longest = max((x for _, latency in timed for x in _finite(latency)), default=1.0) or 1.0
     parts = [_bar(name, latency, longest, ROW * row) for row, (name, latency) in enumerate(timed)]
-    label = f"Latency of {len(timed)} runtimes"
+    label = f"Latency of {counted(len(timed), 'runtime')}"
     return drawing(WIDTH, ROW * len(timed), label, STYLE, *parts, class_="figure")
 
 
@@ -118,7 +119,7 @@ def error_figure(targets: Sequence[TargetResult]) -> Markup | None:
     bottom = ROW * len(errors)
     parts = _grid(axis, bottom)
     parts += [_error(name, error, axis, ROW * row) for row, (name, error) in enumerate(errors)]
-    label = f"Errors of {len(errors)} outputs against the float64 reference"
+    label = f"Errors of {counted(len(errors), 'output')} against the float64 reference"
     return drawing(WIDTH, bottom + 24, label, STYLE, *parts, class_="figure")
 
 

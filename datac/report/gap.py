@@ -3,6 +3,7 @@
 from markupsafe import Markup
 
 from datac.documents.gap import Gap
+from datac.documents.sentences import counted
 from datac.report.figures import ROW, STYLE, WIDTH
 from datac.report.svg import drawing, element
 
@@ -13,7 +14,7 @@ METRICS = {"accuracy": "accuracy", "miou": "mIoU"}
 
 def gap_sentence(gap: Gap) -> str:
     """What was measured, and what that says; the same on the page and on the terminal."""
-    name, draws = METRICS[gap.metric], len(gap.sampled)
+    name, draws = METRICS[gap.metric], counted(len(gap.sampled), "draw")
     if gap.chance + gap.margin >= 1:
         return (
             f"No gap can be measured: the validation split is too small to tell a supernet from "
@@ -22,13 +23,13 @@ def gap_sentence(gap: Gap) -> str:
     if gap.gap is None:
         return (
             f"No gap can be measured: the supernet is at chance, with {name} {gap.supernet:.3f} "
-            f"over {draws} draws where the commonest class everywhere has {gap.chance:.3f} and "
+            f"over {draws} where the commonest class everywhere has {gap.chance:.3f} and "
             f"luck up to {gap.chance + gap.margin:.3f}."
         )
     parts = ", ".join(f"{part} {_signed(value)}" for part, value in gap.parts.items())
     return (
         f"The gap is {_signed(gap.gap)} ± {gap.spread:.3f} {name} ({parts}): the supernet has "
-        f"{gap.supernet:.3f} over {draws} draws, the child with its weights {gap.child:.3f}, "
+        f"{gap.supernet:.3f} over {draws}, the child with its weights {gap.child:.3f}, "
         f"chance {gap.chance:.3f}."
     )
 
@@ -44,7 +45,7 @@ def gap_figure(gap: Gap) -> Markup:
     largest = max(*gap.sampled, gap.derived, gap.recomputed, gap.child, limit) or 1.0
     edge = limit / largest * RIGHT
     networks = [
-        (f"supernet, {len(gap.sampled)} draws", gap.supernet, f" ± {gap.spread:.3f}"),
+        (f"supernet, {counted(len(gap.sampled), 'draw')}", gap.supernet, f" ± {gap.spread:.3f}"),
         ("supernet, the derived code", gap.derived, ""),
         ("child, batch statistics recomputed", gap.recomputed, ""),
         ("child, as it inherits", gap.child, ""),

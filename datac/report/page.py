@@ -10,6 +10,7 @@ from datac.documents.build_folder import REPORT
 from datac.documents.genotype import Genotype
 from datac.documents.read import read_json
 from datac.documents.report import Masks, Report, TargetResult
+from datac.documents.sentences import counted
 from datac.errors import BadInput
 from datac.report import html, run_page, wording
 from datac.report.draw_cell import draw_cells
@@ -73,9 +74,10 @@ def _timing(targets: Sequence[TargetResult]) -> str:
         latency = target.latency_ms
         if latency is None:
             continue
-        way = f"batch {latency.batch}, {latency.calls} calls in {latency.rounds} rounds"
+        calls, rounds = counted(latency.calls, "call"), counted(latency.rounds, "round")
+        way = f"batch {latency.batch}, {calls} in {rounds}"
         if latency.threads is not None:
-            way += f", {latency.threads} threads"
+            way += f", {counted(latency.threads, 'thread')}"
         way += f", on {latency.device}"
         if latency.transfer_median is not None:
             way += f"; transfers {wording.milliseconds(latency.transfer_median)} ms, not counted"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from datac.documents.ablation import AblatedPath, Ablation
+from datac.documents.sentences import counted
 from datac.report.figures import STYLE
 from datac.report.svg import drawing, element
 
@@ -20,7 +21,7 @@ def pareto_figure(found: Ablation) -> Markup:
     parts = [*axes.grid(found.metric is not None)]
     for path in found.paths:
         parts += _path(path, axes)
-    label = f"Latency saved and price of {len(found.paths)} paths"
+    label = f"Latency saved and price of {counted(len(found.paths), 'path')}"
     return drawing(WIDTH, HEIGHT, label, STYLE, *parts, class_="figure")
 
 

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from datac.documents.genotype import Cell, CellKind, Path
 from datac.documents.read import read_json
 from datac.documents.search_result import NodeDistribution, SearchResult
+from datac.documents.sentences import counted
 from datac.documents.train_result import TrainResult
 from datac.report import html, wording
 from datac.report.bounds import bound_verdicts
@@ -84,13 +85,13 @@ def _sentence(run: Run) -> str:
     if result is None and run.trained is not None:
         score = run.trained.best
         return (
-            f"{run.trained.epochs} epochs on {run.trained.dataset} in "
+            f"{counted(run.trained.epochs, 'epoch')} on {run.trained.dataset} in "
             f"{_duration(run.trained.seconds)}; the best, epoch {score.epoch}, reached "
             f"{run.trained.metric} {number(score.metric)} on the validation split."
         )
     if result is None:
         return "This is not finished: these are the curves of what was logged so far."
-    epochs = f"{result.epochs} epoch{'' if result.epochs == 1 else 's'}"
+    epochs = counted(result.epochs, "epoch")
     return f"{epochs} on {result.dataset} in {_duration(result.seconds)}."
 
 

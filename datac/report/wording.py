@@ -4,6 +4,7 @@ import math
 
 from datac.documents.build_folder import MODEL
 from datac.documents.report import Report, TargetResult
+from datac.documents.sentences import counted
 
 NOTHING = "–"
 """Stands where a quantity was not measured."""
@@ -105,7 +106,7 @@ def tuning(target: TargetResult) -> str | None:
     ]
     tried = sum(decision.ratio is not None for decision in target.tuning.decisions)
     if not kept:
-        return f"tuned: of {tried} things tried none made it faster beyond the noise"
+        return f"tuned: of {counted(tried, 'thing')} tried none made it faster beyond the noise"
     return f"tuned: {_join(kept)} kept of {tried} tried, each with its share of the time before"
 
 
@@ -140,7 +141,7 @@ def reference(report: Report) -> str | None:
     name = {"miou": "mIoU", "accuracy": "accuracy"}[metric.name]
     return (
         f"Agreement is with eager torch on model.py, whose {name} on the same "
-        f"{metric.samples} samples is {share(metric.value)}."
+        f"{counted(metric.samples, 'sample')} is {share(metric.value)}."
     )
 
 
@@ -171,7 +172,8 @@ def _failure(target: TargetResult) -> str:
 def _structure(report: Report) -> str:
     if report.structure.verdict != "pass":
         return ""
-    return f", and the ONNX holds exactly the genotype's {report.structure.paths_expected} paths"
+    paths = counted(report.structure.paths_expected, "path")
+    return f", and the ONNX holds exactly the genotype's {paths}"
 
 
 def _paths(report: Report) -> str:

@@ -5,9 +5,9 @@
 
 Needs numpy, pillow and the package of the engine (onnxruntime, openvino, tensorrt or tensorrt_rtx);
 neither torch nor datac. `engine.json` beside it says how an image is prepared and what the classes
-are.
+are. Exit codes: 2, what was given is wrong; 3, something is missing here; 1, the engine broke.
 From a program: `Engine(folder)(image)`, image (H, W, 3) uint8 RGB, answers with the logits, or with
-class numbers where the engine was compiled with --embed argmax.
+class numbers where the engine was compiled with --embed argmax; or raises CannotRun.
 """
 
 import ctypes
@@ -20,11 +20,27 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
+BROKE, BAD_INPUT, MISSING = 1, 2, 3
+
+try:
+    import numpy as np
+    from PIL import Image
+except ImportError as error:
+    if __name__ != "__main__":
+        raise
+    print(f"this needs numpy and pillow ({error}); pip install numpy pillow", file=sys.stderr)
+    sys.exit(MISSING)
 
 Array = np.ndarray[Any, Any]
 Run = Callable[[Array], Array]
+
+
+class CannotRun(RuntimeError):
+    """One sentence, and the exit code that it is from a command line."""
+
+    def __init__(self, sentence: str, code: int = BAD_INPUT) -> None:
+        super().__init__(sentence)
+        self.code = code
 
 
 class Engine:
@@ -35,21 +51,20 @@ class Engine:
 
     def __init__(self, folder: str | Path, threads: int | None = None) -> None:
         folder = Path(folder)
-        self.about = json.loads((folder / "engine.json").read_text())
+        self.about = read_about(folder)
         path = folder / self.about["engine"]
         # Before anything is loaded: an engine is code.
-        if hashlib.sha256(path.read_bytes()).hexdigest() != self.about["engine_sha256"]:
-            sys.exit(f"{path} is not the engine that engine.json describes; compile it again")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+        if digest != self.about["engine_sha256"]:
+            sentence = f"{path} is not the engine that engine.json describes"
+            raise CannotRun(f"{sentence}; compile it again")
         # What is unknown is absent, so `get` asks.
         how = self.about["network"].get("preprocessing")
         if how is None:
-            sys.exit("the build says nothing of its preprocessing; compile it with --data")
+            raise CannotRun("the build says nothing of its preprocessing; compile it with --data")
         self.preprocessing = how
-        target = self.about["target"]
-        if target not in RUNNERS:
-            sys.exit(f"this file runs {' and '.join(RUNNERS)} engines; {target} is run by datac")
         self.embedded = self.about.get("embedded", [])
-        self._run = RUNNERS[target](path, self.about, threads)
+        self._run = load(path, self.about, threads)
 
     def __call__(self, image: Array) -> Array:
         answer: Array = self._run(self.prepare(image)[None])[0]
@@ -81,6 +96,42 @@ class Engine:
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
 
+def read_about(folder: Path) -> dict[str, Any]:
+    """What `engine.json` says."""
+    path = folder / "engine.json"
+    if not path.is_file():
+        patterns = ("engine.json", "*/engine.json", "engines/*/engine.json")
+        near = [e for place in (folder, folder.parent) for p in patterns for e in place.glob(p)]
+        engines = sorted({str(file.parent) for file in near})
+        way = " or ".join(engines) or "a folder such as build/engines/onnx-f32"
+        raise CannotRun(f"{folder} is not the folder of an engine: no engine.json; give {way}")
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CannotRun(f"{path} cannot be read ({error}); compile the engine again") from error
+    if not isinstance(about, dict) or about.get("schema") != "datac.engine/1":
+        raise CannotRun(f"{path} is not as this file knows it; use the runtime.py of its own build")
+    return about
+
+
+def load(path: Path, about: dict[str, Any], threads: int | None) -> Run:
+    """A function (N, C, H, W) → logits, or what the engine takes and gives instead."""
+    target = about["target"]
+    if target not in RUNNERS:
+        raise CannotRun(f"this file runs engines of {', '.join(RUNNERS)}; {target} is run by datac")
+    package, version = next(iter(about["versions"].items()))
+    try:
+        return RUNNERS[target](path, about, threads)
+    except CannotRun:
+        raise
+    except ImportError as error:
+        sentence = f"{path} needs {package}, which does not load here ({error})"
+        raise CannotRun(f"{sentence}; pip install {package}", MISSING) from error
+    except Exception as error:  # those of the packages share no narrower class
+        sentence = f"{package} refuses {path} ({one_line(error)})"
+        raise CannotRun(f"{sentence}; it was made with {package} {version}", BROKE) from error
+
+
 def names(about: dict[str, Any]) -> tuple[str, str]:
     """What the engine calls its input and its output."""
     parts = about.get("embedded", [])
@@ -91,7 +142,7 @@ def names(about: dict[str, Any]) -> tuple[str, str]:
 
 
 def onnx_runtime(path: Path, about: dict[str, Any], threads: int | None) -> Run:
-    """What takes (N, C, H, W) to logits."""
+    """A function (N, C, H, W) → logits."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -100,7 +151,11 @@ def onnx_runtime(path: Path, about: dict[str, Any], threads: int | None) -> Run:
     provider = "CUDAExecutionProvider" if about["device"] == "cuda" else "CPUExecutionProvider"
     session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
     if session.get_providers()[0] != provider:
-        sys.exit(f"ONNX Runtime fell back from {provider} to {session.get_providers()[0]}")
+        raise CannotRun(
+            f"ONNX Runtime fell back from {provider} to {session.get_providers()[0]}; the package "
+            "onnxruntime-gpu and the CUDA that it asks for bring it",
+            MISSING,
+        )
     read, write = names(about)
     return lambda x: session.run([write], {read: x})[0]
 
@@ -120,7 +175,11 @@ def openvino(path: Path, about: dict[str, Any], threads: int | None) -> Run:
     compiled = core.compile_model(core.read_model(path), "CPU", settings)
     used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     if used != settings["INFERENCE_PRECISION_HINT"]:
-        sys.exit(f"OpenVINO computes in {used} here, not in {about['precision']}")
+        raise CannotRun(
+            f"OpenVINO computes in {used} here, not in {settings['INFERENCE_PRECISION_HINT']}; "
+            "run another engine of the build, or this one on another processor",
+            MISSING,
+        )
     request = compiled.create_infer_request()
     read, write = names(about)
 
@@ -139,10 +198,10 @@ def tensorrt(path: Path, about: dict[str, Any], threads: int | None) -> Run:
     runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:
-        sys.exit(f"{path} is of another GPU or TensorRT than those here; compile it again")
+        raise CannotRun(f"{path} is of another GPU or TensorRT than those here; compile it again")
     context = engine.create_execution_context()
     if context is None:
-        sys.exit(f"TensorRT has no room for what {path} needs to run")
+        raise CannotRun(f"TensorRT has no room for what {path} needs to run; free some", BROKE)
     read, write = names(about)
     kinds = {name: trt.nptype(engine.get_tensor_dtype(name)) for name in (read, write)}
 
@@ -150,13 +209,13 @@ def tensorrt(path: Path, about: dict[str, Any], threads: int | None) -> Run:
         gpu.use()
         x = np.ascontiguousarray(x, kinds[read])
         if not context.set_input_shape(read, x.shape):
-            sys.exit(f"{path} was built for other sizes than {'x'.join(map(str, x.shape))}")
+            raise CannotRun(f"{path} was built for other sizes than {'x'.join(map(str, x.shape))}")
         answer: Array = np.empty(tuple(context.get_tensor_shape(write)), kinds[write])
         for name, array in ((read, x), (write, answer)):
             context.set_tensor_address(name, gpu.memory(name, array.nbytes))
         gpu.upload(read, x)
         if not context.execute_async_v3(0):
-            sys.exit(f"TensorRT did not run {path}")
+            raise CannotRun(f"TensorRT did not run {path}", BROKE)
         gpu.download(write, answer)
         return answer
 
@@ -172,8 +231,9 @@ class Gpu:
     def __init__(self) -> None:
         try:
             self._driver: Any = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-        except OSError:
-            sys.exit("this engine runs on an NVIDIA GPU, and here is no NVIDIA driver")
+        except OSError as error:
+            sentence = "this engine runs on an NVIDIA GPU, and here is no NVIDIA driver"
+            raise CannotRun(sentence, MISSING) from error
         self._memory: dict[str, tuple[ctypes.c_uint64, int]] = {}
         device, self._context = ctypes.c_int(), ctypes.c_void_p()
         self._call("cuInit", ctypes.c_uint(0))
@@ -208,7 +268,7 @@ class Gpu:
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._driver, name)(*arguments)
         if status:
-            sys.exit(f"the NVIDIA driver answers {name} with error {status}")
+            raise CannotRun(f"the NVIDIA driver answers {name} with error {status}", BROKE)
 
 
 RUNNERS = {"onnx": onnx_runtime, "openvino": openvino, "trt": tensorrt, "trt-rtx": tensorrt}
@@ -225,28 +285,81 @@ def colors(about: dict[str, Any]) -> Array:
     return table
 
 
-def save_mask(classes: Array, about: dict[str, Any], size: tuple[int, int], path: str) -> None:
+MASKS = (".png", ".bmp", ".tif", ".tiff")
+"""What keeps class numbers as they are."""
+
+
+def check_mask(path: Path) -> None:
+    """Before an engine has run in vain."""
+    if path.is_dir():
+        raise CannotRun(f"{path} is a folder; name a file in it, such as {path / 'mask.png'}")
+    if path.suffix.lower() not in MASKS:
+        raise CannotRun(f"{path}: a mask is one of {', '.join(MASKS)}; end its name so")
+    if not path.parent.is_dir():
+        raise CannotRun(f"there is no folder {path.parent} to write {path.name} to; make it first")
+
+
+def save_mask(classes: Array, about: dict[str, Any], size: tuple[int, int], path: Path) -> None:
     """(H, W) class numbers → a palette image of the size (height, width): index = class."""
     mask = Image.fromarray(classes.astype(np.uint8)).resize(size[::-1], Image.Resampling.NEAREST)
     mask.putpalette(colors(about).tobytes())
-    mask.save(path)
+    try:
+        mask.save(path)
+    except OSError as error:
+        raise CannotRun(f"{path} cannot be written ({error}); choose another place") from error
 
 
-def main() -> None:
-    if len(sys.argv) not in (3, 4):
-        sys.exit(__doc__)
-    engine = Engine(sys.argv[1])
-    image = np.asarray(Image.open(sys.argv[2]).convert("RGB"))
+def read_image(path: str) -> Array:
+    """(H, W, 3) uint8 RGB."""
+    try:
+        with Image.open(path) as image:
+            deep = image.mode == "F" or image.mode.startswith("I")
+            pixels = np.asarray(image.convert("RGB"))
+    except FileNotFoundError as error:
+        raise CannotRun(f"there is no image {path}; give the path of one") from error
+    except Exception as error:  # of a damaged file Pillow raises many kinds
+        sentence = f"{path} cannot be read as an image ({one_line(error)}); give another"
+        raise CannotRun(sentence) from error
+    if deep:
+        raise CannotRun(f"{path} has more than 8 bits a channel; convert it to 8 bits")
+    return pixels
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def run(folder: str, photo: str, mask: str | None = None) -> None:
+    if mask is not None:
+        check_mask(Path(mask))
+    image = read_image(photo)
+    engine = Engine(folder)
     answer = engine.decide(image)
     info = engine.about["network"].get("class_info")
     titles = info["names"] if info else [str(i) for i in range(engine.about["network"]["classes"])]
     if answer.ndim == 0:
+        if mask is not None:
+            raise CannotRun(f"{folder} answers with one class and makes no mask; leave {mask} out")
         print(titles[int(answer)])
         return
+    if mask is not None:
+        save_mask(answer, engine.about, image.shape[:2], Path(mask))
     for index, count in enumerate(np.bincount(answer.ravel(), minlength=len(titles))):
         print(f"{titles[index]}: {count / answer.size:.1%}")
-    if len(sys.argv) == 4:
-        save_mask(answer, engine.about, image.shape[:2], sys.argv[3])
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    if "-h" in words or "--help" in words:
+        print(__doc__)
+        return
+    try:
+        if len(words) not in (2, 3):
+            raise CannotRun("give an engine's folder, an image and maybe a mask; --help says more")
+        run(*words)
+    except CannotRun as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.code)
 
 
 if __name__ == "__main__":

@@ -151,3 +151,11 @@ def test_every_command_has_an_example_that_runs() -> None:
 
     lines = [c.line for c in read_page((ROOT / "docs/cli.md").read_text()).commands]
     assert [name for name in COMMANDS if not any(f"datac {name}" in line for line in lines)] == []
+
+
+def test_every_command_is_in_the_table_of_commands() -> None:
+    from datac.cli import COMMANDS
+
+    text = (ROOT / "docs/cli.md").read_text().partition("## What holds for all")[0]
+    listed = re.findall(r"^\| \[`([a-z]+)`\]\(#datac-\1\) \|", text, re.MULTILINE)
+    assert sorted(listed) == sorted(COMMANDS)

@@ -1,5 +1,8 @@
 """Paths left out: which can go, what the rest inherits, and what each is worth."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,15 +14,19 @@ from compiler.lower import INPUT, lower
 from compiler.proof import randomise
 from compiler.prune import PathName, inherited, parse_place, removable, without
 from datac.cli import run
+from datac.cli.ablation_table import ablation_table
+from datac.cli.terminal import output
 from datac.datasets.shapes import classification
 from datac.documents.ablation import Ablation
-from datac.documents.read import read_genotype, read_json
+from datac.documents.read import check_replaceable_file, read_genotype, read_json
 from datac.errors import BadInput
 from exporters.ablate import Course, ablate
 from exporters.export import compile_genotype
 from exporters.prune import prune
 from exporters.request import Request
 from exporters.task import labelled_inputs
+
+GOLDEN = Path(__file__).parents[1] / "golden/documents"
 
 
 @settings(max_examples=10, deadline=None)
@@ -70,8 +77,10 @@ def test_places_are_read_and_refused():
 
 
 def test_a_path_that_is_not_there_or_the_last_of_its_node_stays(genotype):
-    with pytest.raises(BadInput, match="has no such path"):
+    with pytest.raises(BadInput, match=r"no such path; normal/node2 has path0 to path2$"):
         without(genotype, [PathName("normal", 2, 99)])
+    with pytest.raises(BadInput, match=r"no such path; the reduction cell has node2 to node3$"):
+        without(genotype, [PathName("reduction", 9, 0)])
     node = next(number for number, n in genotype.cells["normal"].numbered() if n.paths)
     count = len(genotype.cells["normal"].nodes[node - 2].paths)
     with pytest.raises(BadInput, match=f"nothing would be left for normal/node{node}"):
@@ -105,11 +114,16 @@ def test_the_commands_write_what_they_say(build, tmp_path, capsys):
     out = tmp_path / "ablation.json"
     assert run(["ablate", str(build), "--seconds", "0.3", "--threads", "1", "--out", str(out)]) == 0
     found = read_json(out, Ablation)
+    check_replaceable_file(out, Ablation)
     assert (tmp_path / "ablation.svg").read_text().startswith("<svg")
     assert found.paths[0].place in capsys.readouterr().out
     smaller = tmp_path / "smaller"
     words = ["prune", str(build), "--drop", found.paths[0].place, "--out", str(smaller)]
+    capsys.readouterr()
     assert run(words) == 0
+    gone = found.paths[0]
+    said = capsys.readouterr().out
+    assert f"left out {gone.place}: {gone.operation} of input {gone.input}\n" in said
     compile_ = ["compile", str(smaller / "genotype.json"), "--weights", str(smaller)]
     compile_ += ["--target", "onnx", "--bench-seconds", "0", "--threads", "1"]
     assert run([*compile_, "--out", str(tmp_path / "built")]) == 0
@@ -129,6 +143,41 @@ def test_what_is_no_build_and_what_was_touched_is_refused(build, tmp_path):
         prune(build, ["normal/node2/path0"], tmp_path / "out")
     with pytest.raises(BadInput, match="the figure goes there"):
         raise_from(["ablate", str(build), "--out", str(tmp_path / "x.svg")])
+
+
+def test_a_child_is_not_replaced_by_what_is_left_of_it(build, tmp_path, monkeypatch):
+    child = tmp_path / "child"
+    prune(build, ["normal/node2/path0"], child)
+    (child / "last.safetensors").write_bytes(b"hours of work")
+    (place, *_) = removable(read_genotype(str(child / "genotype.json")))
+    monkeypatch.chdir(tmp_path)
+    for source, out in ((child, child), (Path("child"), child), (child, child / "../child")):
+        with pytest.raises(BadInput, match="child is also the folder to write"):
+            prune(source, [str(place)], out)
+    assert (child / "last.safetensors").read_bytes() == b"hours of work"
+
+
+def test_what_is_no_ablation_is_not_replaced(build, tmp_path):
+    before = (build / "genotype.json").read_bytes()
+    with pytest.raises(BadInput, match=r'is "datac\.genotype/1", .* name another file to write'):
+        raise_from(["ablate", str(build), "--out", str(build / "genotype.json")])
+    assert (build / "genotype.json").read_bytes() == before
+    (tmp_path / "photo.svg").write_text("mine")
+    with pytest.raises(BadInput, match="which is not there; give another --out"):
+        raise_from(["ablate", str(build), "--out", str(tmp_path / "photo.json")])
+
+
+def test_what_saves_nothing_has_no_sign():
+    ablation = json.loads((GOLDEN / "ablation-1.json").read_text())
+    row = ablation["paths"][0] | {"saved": -0.0001, "saved_low": -0.02, "saved_high": 0.0003}
+    row |= {"drop": -0.0, "parameters_saved": 0, "multiply_adds_saved": 10}
+    row |= {"metric": 0.5, "output_change": 0.25}
+    found = Ablation.model_validate(ablation | {"paths": [row], "metric": 0.5})
+    console = output()
+    with console.capture() as printed:
+        console.print(ablation_table(found))
+    cells = printed.get().splitlines()[1].split()
+    assert cells[2:] == ["0.0%", "-2.0%", "to", "0.0%", "0.250", "0.0000", "0", "-10", "*"]
 
 
 def raise_from(words):

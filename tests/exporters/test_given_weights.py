@@ -8,6 +8,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_torch
 
+from compiler.weights import read_weights_file
 from datac.errors import BadInput
 
 
@@ -96,6 +97,11 @@ def test_what_is_no_safetensors_file_is_refused(compile_tiny, tmp_path, content)
     path.write_bytes(content)
     with pytest.raises(BadInput, match="is not a safetensors file"):
         compile_tiny("onnx", weights=path)
+
+
+def test_a_folder_is_no_file_of_weights(tmp_path):
+    with pytest.raises(BadInput, match=r"is a folder; give the file in it: .*weights\.safetensors"):
+        read_weights_file(tmp_path)
 
 
 def test_bfloat16_weights_are_refused_in_one_sentence(compile_tiny, weights, tmp_path):

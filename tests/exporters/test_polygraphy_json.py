@@ -126,6 +126,9 @@ def test_the_command_line(build, tmp_path, capsys):
     assert run(["check", str(build), "--outputs", "out.json"]) == 0
     assert "PASS  datac-float64 f32 agrees" in capsys.readouterr().out
     assert run(["check", str(build), "--outputs", "out.json", "--threads", "1"]) == 2
+    for option in ("--save-inputs", "--save-outputs"):
+        assert run(["check", str(build), option, "absent/x.json"]) == 2
+        assert "absent is no folder; x.json cannot be written" in capsys.readouterr().err
     assert run(["check", str(build), "--precision", "f16"]) == 2
     assert "give them with it" in capsys.readouterr().err
 

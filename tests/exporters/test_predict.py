@@ -139,7 +139,7 @@ def test_the_file_loads_no_engine_that_was_swapped(street, tmp_path):
     with (build / "engines/onnx-f32/model.onnx").open("ab") as file:
         file.write(b"x")
     done = by_itself(build, street / "photos/a.png")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "is not the engine that engine.json describes" in done.stderr
     with pytest.raises(BadInput, match=r"is not the file that manifest\.json describes"):
         predict(build, street / "photos", tmp_path / "out", engine="onnx-f32")
@@ -147,7 +147,7 @@ def test_the_file_loads_no_engine_that_was_swapped(street, tmp_path):
 
 def test_the_file_says_what_a_build_lacks(build, street):
     done = by_itself(build, street / "photos/a.png")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "says nothing of its preprocessing; compile it with --data" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -10,6 +10,7 @@ from onnx import helper
 from datac.cli import run
 from datac.documents.layer_profile import KernelTime, LayerProfile
 from datac.errors import BadInput, PlatformMissing
+from datac.published import load
 from datac.report.layer_rows import layer_rows
 from exporters.profile import profile
 from exporters.quantisation import Calibration
@@ -157,6 +158,19 @@ def test_the_command_prints_a_table_and_writes_the_document(build, tmp_path, cap
     assert run([*words, "--threads", "1", "--json", str(out)]) == 0
     assert "cell0" in capsys.readouterr().out
     assert json.loads(out.read_text())["schema"] == "datac.layer_profile/1"
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(build, tmp_path, capsys):
+    (tmp_path / "genotype.json").write_text(load("data-m4").to_json())
+    for name, said in (
+        ("absent/x.json", "absent is no folder; x.json cannot be written"),
+        (".", "is a folder, where a file will be written"),
+        ("genotype.json", "it is not replaced, name another file to write"),
+    ):
+        assert run(["profile", str(build), "--json", str(tmp_path / name)]) == 2
+        captured = capsys.readouterr()
+        assert said in captured.err
+        assert captured.out == ""
 
 
 def test_what_cannot_be_profiled_is_said(build, compile_tiny, tmp_path, capsys):

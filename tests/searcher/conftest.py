@@ -1,10 +1,14 @@
-"""What tests of the search share."""
+"""What tests of the search share; those of trainings import `trainings` by name."""
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from searcher.device import cpu_threads
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`datac bench`: latencies of a build's engines, and the one command that may be inconclusive."""
+"""`datac bench`: latencies of a build's engines, which may be inconclusive."""
 
 import json
 

@@ -8,6 +8,7 @@ import pytest
 
 from datac.cli import run
 from datac.documents.report import Report
+from datac.output_folder import mark
 
 CHECK = ("check", "build", "--threads", "1")
 
@@ -152,6 +153,13 @@ def test_an_onnx_is_checked_by_itself(build, capsys):
     damage(build)
     assert run(["check", *MODEL, *WEIGHTS, "--threads", "1"]) == 1
     assert "nothing in the model computes this" in capsys.readouterr().out
+
+
+def test_the_weights_of_an_onnx_may_be_a_childs_folder(build, capsys):
+    assert run(["check", *MODEL, "--weights", "build", "--threads", "1"]) == 0
+    mark(build, "child", finished=False)
+    assert run(["check", *MODEL, "--weights", "build"]) == 2
+    assert "build holds an unfinished child" in capsys.readouterr().err
 
 
 def test_junit_and_markdown_are_written_for_ci(build, capsys, tmp_path):

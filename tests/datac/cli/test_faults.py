@@ -5,6 +5,7 @@ import json
 import pytest
 
 from datac.cli import run
+from exporters import canonical
 from exporters.faults import judges, trial
 from exporters.faults.observe import Subject
 from exporters.faults.runtimes import HEALTHY, MAIN
@@ -34,6 +35,22 @@ def test_json_is_a_line_for_each_run(one_way, capsys):
     runs = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [r["fault"] for r in runs[-2:]] == ["stale weight", "path missing"]
     assert all(r["change"] > 0 for r in runs[-2:])
+
+
+def test_the_weights_may_be_a_childs_folder(one_way, build, monkeypatch, capsys):
+    given = []
+    bound_graph = canonical.bound_graph
+
+    def bound(genotype, network, weights, source):
+        given.append(source)
+        return bound_graph(genotype, network, weights, source)
+
+    monkeypatch.setattr(canonical, "bound_graph", bound)
+    words = ["--weights", "build", "--precision", "f32", "--fault", "stale weight"]
+    assert run(["faults", "build/genotype.json", *words]) == 0
+    assert given == ["build/weights.safetensors"]
+    assert run(["faults", "data-m7", *words]) == 2
+    assert "give build/genotype.json as the genotype" in capsys.readouterr().err
 
 
 def test_a_gate_that_misses_or_cries_wolf_fails(one_way, monkeypatch, capsys):

@@ -7,8 +7,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datac.cli import options
+from datac.cli import COMMANDS, options, root
+from datac.cli import run as datac
 from datac.cli.options import (
+    Finite,
     NetworkOptions,
     RunOptions,
     network_from,
@@ -130,7 +132,7 @@ def test_a_side_may_be_as_large_as_in_the_document() -> None:
 
 
 def test_the_images_of_a_data_set_have_three_channels() -> None:
-    with pytest.raises(BadInput, match="--input with 1 channels: the images of a data set have 3"):
+    with pytest.raises(BadInput, match="--input with 1 channel: the images of a data set have 3"):
         network_from(
             NetworkOptions(input=(1, 32, 32)), None, FakeDataset("segmentation", CATS_AND_DOGS)
         )
@@ -224,3 +226,37 @@ def test_a_data_set_replaces_the_classes_that_a_genotype_was_searched_on() -> No
 def test_a_data_set_that_contradicts_is_refused(options: NetworkOptions) -> None:
     with pytest.raises(BadInput, match="pets"):
         network_from(options, genotype(OWN), FakeDataset("segmentation", CATS_AND_DOGS))
+
+
+# ---- numbers -------------------------------------------------------------------------------------
+
+EMIT = ("data-m4", "--emit-only")
+OF_SECONDS = [
+    ("compile", *EMIT, "--bench-seconds"),
+    ("compile", *EMIT, "--tune-seconds"),
+    ("bench", "build", "--seconds"),
+    ("ablate", "build", "--seconds"),
+    ("table", "--target", "onnx", "--seconds"),
+    ("selftest", "--seconds"),
+]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e308", "604801"])
+@pytest.mark.parametrize("words", OF_SECONDS, ids=lambda words: f"{words[0]} {words[-1]}")
+def test_seconds_that_nobody_has_are_refused_at_once(words, value, capsys) -> None:
+    assert datac([*words, value]) == 2
+    assert f"Invalid value for '{words[-1]}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "0"])
+def test_a_tolerance_is_a_finite_number(value, capsys) -> None:
+    assert datac(["check", "--saved", "report.json", "--tolerance", value]) == 2
+    assert "Invalid value for '--tolerance'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_range_of_a_command_takes_nan(name: str) -> None:
+    command = root.get_command(click.Context(root), name)
+    assert command is not None
+    ranges = [p for p in command.params if isinstance(p.type, click.FloatRange)]
+    assert [p.name for p in ranges if not isinstance(p.type, Finite)] == []

@@ -43,13 +43,13 @@ def test_another_thread_may_ask_it(here, plan, image):
 
 def test_what_it_cannot_run_is_one_sentence(here, plan, image, monkeypatch):
     run = runtime.tensorrt(plan, ABOUT, None)
-    with pytest.raises(SystemExit, match="built for other sizes than 3x3x4x4"):
+    with pytest.raises(runtime.CannotRun, match="built for other sizes than 3x3x4x4"):
         run(image((3, 3, 4, 4)))
     here.failing["cuMemAlloc_v2"] = 2
-    with pytest.raises(SystemExit, match="answers cuMemAlloc_v2 with error 2"):
+    with pytest.raises(runtime.CannotRun, match="answers cuMemAlloc_v2 with error 2"):
         run(image((2, 3, 9, 9)))
     plan.write_bytes(b"of another version")
-    with pytest.raises(SystemExit, match="of another GPU or TensorRT than those here"):
+    with pytest.raises(runtime.CannotRun, match="of another GPU or TensorRT than those here"):
         runtime.tensorrt(plan, ABOUT, None)
 
 
@@ -59,6 +59,6 @@ def test_without_a_driver_tensorrt_is_not_touched(monkeypatch, plan):
 
     monkeypatch.setattr(ctypes, "CDLL", refuse)
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-    with pytest.raises(SystemExit, match="here is no NVIDIA driver"):
+    with pytest.raises(runtime.CannotRun, match="here is no NVIDIA driver"):
         runtime.tensorrt(plan, ABOUT, None)
     assert "tensorrt" not in sys.modules
