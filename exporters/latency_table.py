@@ -111,7 +111,8 @@ class _Measuring:
             )
         lacking = missing_for(self._target, self._options) or self._target.missing_to_run()
         if lacking is not None:
-            raise PlatformMissing(str(lacking))
+            # What the target says besides is about a build.
+            raise PlatformMissing(f"{lacking.what}; measure the table where such engines run")
         self._threads: int | None = None
         self._device = "cpu"
 

@@ -72,7 +72,10 @@ def bisect(
     with progress_line() as show:
         setting = Setting(target, labelled, calibration, bound, threads, show)
         found = run_bisect(
-            build, setting, _known(out), save=lambda state: write_beside(out, state.to_json())
+            build,
+            setting,
+            _known(out, target),
+            save=lambda state: write_beside(out, state.to_json()),
         )
     write_beside(out, found.to_json())
     words = ["datac", "compile", str(build), "--target", target, "--precision", "int8"]
@@ -85,11 +88,17 @@ def bisect(
     return ExitCode.GATE_FAILED if all_of_it else ExitCode.PASS
 
 
-def _known(out: Path) -> tuple[Trial, ...]:
+def _known(out: Path, target: str) -> tuple[Trial, ...]:
+    """The trials of an earlier search for the same target."""
     from datac.documents.bisection import Bisection
     from datac.documents.read import read_json
 
-    return read_json(out, Bisection).trials if out.exists() else ()
+    if not out.exists():
+        return ()
+    known = read_json(out, Bisection)
+    if known.target != target:
+        raise BadInput(f"{out} is of the target {known.target}; name another file by --out")
+    return known.trials
 
 
 def _print(found: Bisection, compile_: list[str], out: Path) -> None:

@@ -6,6 +6,7 @@ from safetensors.numpy import load_file, save_file
 
 from compiler.interpreter import Interpreter
 from compiler.weights import read_weights_file
+from datac.cli import run
 from datac.datasets import open_dataset
 from datac.errors import BadInput
 from exporters import bisect as bisect_module
@@ -127,6 +128,17 @@ def test_trials_that_are_known_are_not_built_again(fragile, monkeypatch):
     metrics.built.clear()
     assert bisect(*fragile, known=first.trials) == first
     assert metrics.built == []
+
+
+def test_the_file_of_another_target_is_not_replaced(fragile, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bisect_module._Search, "_metric", in_place_of(Metrics(0)))
+    out = tmp_path / "bisection.json"
+    out.write_text(bisect(*fragile).to_json())
+    words = ["bisect", str(fragile[0]), "--data", "shapes", "--samples", "2", "--out", str(out)]
+    before = out.read_bytes()
+    assert run([*words, "--target", "openvino"]) == 2
+    assert "is of the target onnx; name another file by --out" in capsys.readouterr().err
+    assert out.read_bytes() == before
 
 
 def test_real_engines_tell_that_all_may_be_int8_where_much_is_allowed(fragile):

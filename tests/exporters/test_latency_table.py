@@ -109,7 +109,7 @@ def test_a_table_holds_every_place_and_search_and_compile_can_read_it(
 
 
 def test_a_target_that_does_not_run_here_is_missing(networks):
-    with pytest.raises(PlatformMissing):
+    with pytest.raises(PlatformMissing, match=r"; measure the table where such engines run$"):
         make_table(Course("trt", networks.classification, SPACE))
 
 
