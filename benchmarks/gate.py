@@ -44,7 +44,7 @@ from exporters.faults import FAULTS
 from exporters.faults.judges import OURS, Constants, changes, constants_of, opinions, scores
 from exporters.faults.observe import Observation, Subject
 from exporters.faults.runtimes import MAIN
-from exporters.faults.trial import try_gate
+from exporters.faults.trial import SHIPPED, try_gate
 from exporters.initialise import initialise
 from exporters.task import labelled_inputs
 
@@ -172,11 +172,16 @@ def _weaken_paths(graph: Graph, draw: np.random.Generator) -> None:
 
 
 def tables(observations: list[Observation]) -> str:
-    """The constants, the scores of every judge, and what was missed."""
+    """The constants, the scores of every judge, what was missed; and what datac ships."""
     setting = [o for o in observations if o.subject.startswith("setting/")]
     trying = [o for o in observations if o.subject.startswith("trying/")]
     constants = constants_of(o for o in setting if o.fault is None)
-    parts = (_constants(constants), _scores(trying, constants), _missed(trying, constants))
+    parts = (
+        _constants(constants),
+        _scores(trying, constants),
+        _missed(trying, constants),
+        _shipped(observations),
+    )
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
@@ -224,6 +229,21 @@ def _missed(trying: list[Observation], constants: Constants) -> list[str]:
             together = sum(not o["together"].alarm for o in seen)
             if numbers:
                 lines.append(f"| {precision} | {fault} | {numbers} | {together} | {len(seen)} |")
+    return lines
+
+
+def _shipped(observations: list[Observation]) -> list[str]:
+    """Of both halves, by the constants of `datac check`."""
+    lines = ["| precision | judge | caught / injected | false / healthy |", "|---|---|---|---|"]
+    found = scores(observations, SHIPPED)
+    for precision in MAIN:
+        for judge in ("numbers", "together"):
+            score = found.get((precision, judge))
+            if score is not None:
+                lines.append(
+                    f"| {precision} | {judge} | {score.caught} / {score.injected} | "
+                    f"{score.false_alarms} / {score.healthy} |"
+                )
     return lines
 
 
