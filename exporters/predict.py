@@ -43,12 +43,14 @@ class Prediction:
     """What came out.
 
     whole_ms, engine_ms: medians of an image, from file to file, and of that in the engine.
+    refused: a sentence for each image of a folder that could not be read.
     """
 
     engine: str
     images: int
     whole_ms: float
     engine_ms: float
+    refused: tuple[str, ...] = ()
 
 
 def predict(
@@ -63,8 +65,8 @@ def predict(
 ) -> Prediction:
     """Every image of `source`, a file or a folder, into the folder `out`.
 
-    A mask is a palette image as large as its image, its indices the class numbers. BadInput for
-    what is no image, or where the build does not say how images are prepared.
+    A mask is a palette image as large as its image, its indices the class numbers. BadInput where
+    nothing is an image, or where the build does not say how images are prepared.
     """
     check_replaceable(out, "prediction")
     manifest = read_manifest(build)
@@ -77,11 +79,17 @@ def predict(
     options = BuildOptions((1, *network.input), threads=threads)
     built = _engine(build, open_engines(build, manifest, options, trust=trust), engine)
     writer = _Masks(network) if network.task == "segmentation" else _Labels(network)
-    whole, inside = [], []
+    whole, inside, refused = list[float](), list[float](), list[str]()
     with built.load() as runner, replaced_whole(out, "prediction") as folder:
         for index, path in enumerate(paths):
             begin = time.perf_counter()
-            image = read_image(path)
+            try:
+                image = read_image(path)
+            except BadInput as error:
+                if len(refused) + 1 == len(paths):
+                    raise  # none of them is an image
+                refused.append(str(error))
+                continue
             answer, seconds = _answer(runner, feed(image, network, built))
             writer.write(folder, path, image.shape[:2], answer)
             whole.append(time.perf_counter() - begin)
@@ -91,9 +99,10 @@ def predict(
         writer.finish(folder)
     return Prediction(
         built.name,
-        len(paths),
+        len(whole),
         statistics.median(whole) * 1e3,
         statistics.median(inside) * 1e3,
+        tuple(refused),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from datac.cli.options import threads_option, trust_option
+from datac.exit_codes import ExitCode
 
 
 @click.command()
@@ -21,8 +22,10 @@ from datac.cli.options import threads_option, trust_option
 @click.option("--engine", metavar="NAME", help="Which, e.g. openvino-bf16.  [default: first]")
 @threads_option
 @trust_option
-def predict(build: Path, images: Path, out: Path, **how: Any) -> None:
+def predict(build: Path, images: Path, out: Path, **how: Any) -> ExitCode:
     """Write a mask for every image, or the label of each, and say how long one takes.
+
+    What is no image in a folder is named, and answered with 2 once the others are done.
 
     \b
     datac predict build street.png
@@ -39,3 +42,6 @@ def predict(build: Path, images: Path, out: Path, **how: Any) -> None:
         f"file, {done.engine_ms:.1f} ms of it in the engine"
     )
     click.echo(f"wrote {out}")
+    for sentence in done.refused:
+        click.echo(f"datac: {sentence}", err=True)
+    return ExitCode.BAD_INPUT if done.refused else ExitCode.PASS

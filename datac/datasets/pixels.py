@@ -103,7 +103,7 @@ def _require_plausible(image: Image.Image, path: Path) -> None:
     if width * height > max(MOST_PIXELS_A_BYTE * size, SMALL_ENOUGH):
         raise BadInput(
             f"{path}: not a whole image ({width} x {height} pixels declared, in a file of {size} "
-            "bytes); restore the file or take it out of its list"
+            "bytes); restore the file or leave it out"
         )
 
 
@@ -111,7 +111,7 @@ def _decoded(path: Path) -> Image.Image:
     """The whole image in memory, within Pillow's limit against decompression bombs."""
     # A pipe or a device would never end.
     if not path.is_file():
-        raise BadInput(f"{path}: no such file; restore it or take it out of its list")
+        raise BadInput(f"{path}: no such file; restore it or leave it out")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -134,5 +134,5 @@ def _decoded(path: Path) -> Image.Image:
         if isinstance(error, UnidentifiedImageError):
             reason = "not one of " + ", ".join(FORMATS)
         raise BadInput(
-            f"{path}: not a whole image ({reason}); restore the file or take it out of its list"
+            f"{path}: not a whole image ({reason}); restore the file or leave it out"
         ) from error

@@ -83,6 +83,12 @@ def test_a_damaged_build_fails_and_the_summary_says_where(action, build, tmp_pat
 
 def test_an_input_is_data_and_never_a_command(action, build, tmp_path):
     hostile = 'x"; touch "$(pwd)/harm"; "'
-    done, _ = check_step(action, tmp_path, build=hostile)
+    done, summary = check_step(action, tmp_path, build=hostile)
     assert done.returncode == 2
+    assert "is not a build" in done.stderr
+    # What has no verdict has its sentence in the summary, as text that Markdown does not read.
+    title, _, said = summary.partition("\n\n")
+    assert title == "### ❌ datac: exit code 2"
+    assert said.startswith("    datac: ")
+    assert "is not a build" in said
     assert not (tmp_path / "harm").exists()

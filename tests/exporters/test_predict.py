@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from compiler.lower import INPUT
+from datac.cli import run
 from datac.datasets import open_dataset
 from datac.datasets.preprocess import prepared_network, preprocess
 from datac.errors import BadInput, PlatformMissing
@@ -198,6 +199,21 @@ def test_what_cannot_be_predicted_is_refused(street, build, tmp_path):
         shutil.copyfile(street / "photos" / "a.png", twins / name)
     with pytest.raises(BadInput, match=r"would both become a\.png"):
         predict(good, twins, out, engine=None)
+
+
+def test_a_damaged_image_of_a_folder_is_named_and_the_others_are_done(street, tmp_path, capsys):
+    photos, out = shutil.copytree(street / "photos", tmp_path / "photos"), tmp_path / "out"
+    (photos / "aa.png").write_bytes((photos / "a.png").read_bytes()[:100])
+    assert run(["predict", str(street / "build"), str(photos), "--out", str(out)]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith("2 images by onnx-f32")
+    assert f"datac: {photos / 'aa.png'}: not a whole image" in said.err
+    assert sorted(path.name for path in out.glob("*.png")) == ["a.png", "b.png"]
+    for name in ("a.png", "b.jpg"):
+        (photos / name).write_bytes(b"")
+    with pytest.raises(BadInput, match="not a whole image"):
+        predict(street / "build", photos, tmp_path / "none", engine=None)
+    assert not (tmp_path / "none").exists()
 
 
 def test_an_engine_that_cannot_run_here_is_missing(street, tmp_path, monkeypatch):
