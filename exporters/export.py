@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,13 +23,16 @@ from datac.documents.build_folder import (
     REFERENCE,
     REPORT,
     RUNTIME,
+    SIDE_CAR,
     SOURCE,
     WEIGHTS,
     Manifest,
+    SideCar,
 )
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.profile import Profile
+from datac.documents.read import read_json
 from datac.documents.report import Report
 from datac.errors import BadInput
 from datac.output_folder import check_replaceable, replaced_whole, write_beside
@@ -71,7 +74,7 @@ def compile_genotype(
     """
     check_replaceable(request.out, "build")
     request.check(network)
-    request.check_genotype(genotype)
+    request.check_genotype(genotype, network)
     earlier = earlier_build(request, genotype, network)
     complete = genotype.model_copy(update={"network": network})
     graph, source = network_graph(genotype, network, weights, request.seed, request.say)
@@ -92,7 +95,7 @@ def compile_build(build: Path, request: Request) -> Report:
     request.check(manifest.network)
     require_intact(build, manifest, (MODEL, SOURCE, GENOTYPE, WEIGHTS, REFERENCE))
     genotype, network = read_build_genotype(build, manifest)
-    request.check_genotype(genotype)
+    request.check_genotype(genotype, network)
     earlier = earlier_build(request, genotype, network)
     wanted = {
         f"{name}-{precision}"
@@ -192,8 +195,7 @@ def _finish(
         request.say("reference in float64 at the sizes of the profile", 0.2)
         add_sizes(folder, genotype, network, request.profile, request.seed)
     source = source_of(folder, genotype, network, request.calibration)
-    standing = {place.name for place in keep}
-    engines = _build_engines(source, request, earlier, standing)
+    engines = _build_engines(source, request, earlier, keep)
     write_manifest(folder, genotype, network, weights)
     manifest = read_manifest(folder)
     asked = {engine.folder for engine in engines}
@@ -218,19 +220,19 @@ def _finish(
 
 
 def _build_engines(
-    source: Source, request: Request, earlier: EarlierBuild | None, standing: Collection[str]
+    source: Source, request: Request, earlier: EarlierBuild | None, keep: Sequence[Path]
 ) -> list[Built]:
     """All that were asked for, each by its own plan."""
     network, engines = source.network, list[Built]()
-    threads: dict[str, int | None] = {}
-    for name, precision in request.engines(network, standing):
+    threads = {place.name: read_json(place / SIDE_CAR, SideCar).threads for place in keep}
+    for name, precision in request.engines(network, threads):
         request.say(f"build {name} {precision}", 0.3)
         options = request.tuned(name, source, request.options(network, precision))
-        threads[f"{name}-{precision}"] = options.threads
         if precision == "int8" and options.threads is None:
             # It is not tuned, but held against its control, which may have been.
-            control = threads.get(f"{name}-{resolve(name).control}")
-            options = replace(options, threads=control)
+            found = threads.get(f"{name}-{resolve(name).control}")
+            options = replace(options, threads=found, planned_threads=found)
+        threads[f"{name}-{precision}"] = options.planned_threads
         built = build_engine(name, source, options, None if earlier is None else earlier.refit)
         if request.table is not None:
             predicted = predicted_ms(request.table, source.genotype, network, name, precision)

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datac.documents.read import read_json
-from datac.documents.report import Masks, Report
+from datac.documents.report import Masks, Report, TargetResult
 from datac.errors import BadInput
+from exporters.check import TORCH_ENGINE
 from exporters.engines import Built
 from exporters.task import TaskResult
 
+REFERENCE = ("torch", TORCH_ENGINE)
+"""What a mask of eager torch is called: what others are compared with."""
+
 
 def measured_before(report: Path, engines: Sequence[Built]) -> TaskResult:
-    """Metrics and masks of the engines whose digest is the one that was measured.
+    """Metrics and masks of the engines that are what was measured: file, runtime and device.
 
     A report that is not there, or cannot be read, says nothing: it is no part of a build.
     """
@@ -21,26 +25,26 @@ def measured_before(report: Path, engines: Sequence[Built]) -> TaskResult:
         before = read_json(report, Report)
     except BadInput:
         return TaskResult({})
-    metrics = {
-        (result.target, result.precision, result.digest): result.metric
-        for result in before.targets
-        if result.metric is not None
-    }
+    metrics = {_key(each): each.metric for each in before.targets if each.metric is not None}
     known = {
-        built.name: metrics[key]
+        built.name: metrics[_key(built.result)]
         for built in engines
-        if (key := (built.result.target, built.result.precision, built.result.digest)) in metrics
+        if _key(built.result) in metrics
     }
     if not known:
         return TaskResult({})
-    others = {built.name for built in engines} - known.keys()
-    return TaskResult(known, before.reference_metric, _without(before.masks, others))
+    return TaskResult(known, before.reference_metric, _only(before.masks, {*known, *REFERENCE}))
 
 
-def _without(masks: Sequence[Masks], engines: set[str]) -> tuple[Masks, ...]:
+def _key(result: TargetResult) -> tuple[object, ...]:
+    """What decides an engine's answers: the file, and what runs it where."""
+    return result.target, result.precision, result.digest, result.device, result.version
+
+
+def _only(masks: Sequence[Masks], names: set[str]) -> tuple[Masks, ...]:
     return tuple(
         mask.model_copy(
-            update={"predictions": {k: v for k, v in mask.predictions.items() if k not in engines}}
+            update={"predictions": {k: v for k, v in mask.predictions.items() if k in names}}
         )
         for mask in masks
     )

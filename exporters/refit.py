@@ -12,12 +12,14 @@ from pathlib import Path
 
 import onnx
 
+from compiler.embed import PREPROCESS
 from compiler.weights import read_weights_file
 from datac.documents.build_folder import ENGINES, GENOTYPE, MODEL, WEIGHTS, Manifest, SideCar
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.errors import BadInput
 from exporters.build_folder import (
+    REBUILD,
     read_build_genotype,
     read_manifest,
     read_side_car,
@@ -30,6 +32,8 @@ from exporters.precision import Plan
 from exporters.request import Request
 from exporters.targets import resolve
 from exporters.targets.target import BuildOptions, Engine, MayRefit, Target, TargetFailed
+
+WITHOUT = "compile without --refit"
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,14 @@ class EarlierBuild:
         """
         if not isinstance(target, MayRefit):
             return target.build(model, options, place)
-        with self.source.model(target, plan) as earlier:
-            difference = other_than_weights(read_onnx(earlier), read_onnx(model))
-        if difference is not None:
-            raise TargetFailed(
-                f"{self.source.folder} cannot be refitted: {difference}; compile without --refit"
-            )
         folder = self.source.folder / ENGINES / place.name
-        side_car = read_side_car(self.source.folder, folder, self.manifest)
+        side_car = _side_car(self.source.folder, folder, self.manifest)
+        difference = _other_plan(_plan_of(side_car), plan)
+        if difference is None:
+            with self.source.model(target, plan) as earlier:
+                difference = other_than_weights(read_onnx(earlier), read_onnx(model))
+        if difference is not None:
+            raise TargetFailed(f"{folder} cannot be refitted: {difference}; {WITHOUT}")
         return target.refit(folder / side_car.engine, side_car.versions, model, options, place)
 
 
@@ -75,10 +79,9 @@ def earlier_build(request: Request, genotype: Genotype, network: Network) -> Ear
     if theirs.hash != genotype.hash:
         raise BadInput(
             f"{folder} is of another genotype ({theirs.hash[:12]}, not {genotype.hash[:12]}); "
-            "compile without --refit"
+            f"{WITHOUT}"
         )
-    if around != network:
-        raise BadInput(f"{folder} is of another network around its cells; compile without --refit")
+    _require_same_network(folder, around, network, embedded=PREPROCESS in request.embed)
     for name, precision in request.asked(network):
         if isinstance(resolve(name), MayRefit):
             place = folder / ENGINES / f"{name}-{precision}"
@@ -87,20 +90,65 @@ def earlier_build(request: Request, genotype: Genotype, network: Network) -> Ear
     return EarlierBuild(Source(folder, theirs, around, graph, canonical_graph(graph), ()), manifest)
 
 
+def _require_same_network(folder: Path, one: Network, other: Network, *, embedded: bool) -> None:
+    """Names of classes change no engine, and preprocessing one that it is in."""
+    difference = one.differences(other)
+    if embedded and one.preprocessing != other.preprocessing:
+        difference = difference or "its images are prepared otherwise"
+    if difference:
+        raise BadInput(f"{folder} is of another network ({difference}); {WITHOUT}")
+
+
+def _side_car(folder: Path, engine: Path, manifest: Manifest) -> SideCar:
+    """Of the earlier engine; what rebuilds it would not make it refittable."""
+    try:
+        return read_side_car(folder, engine, manifest)
+    except BadInput as error:
+        raise BadInput(f"{str(error).partition(f'; {REBUILD}')[0]}; {WITHOUT}") from error
+
+
+def _plan_of(side_car: SideCar) -> Plan:
+    return Plan(
+        side_car.precision,
+        side_car.float32_nodes,
+        side_car.quantisation,
+        side_car.embedded,
+        side_car.rewrites,
+        side_car.opset,
+    )
+
+
+def _other_plan(earlier: Plan, plan: Plan) -> str | None:
+    """In words, how the plan that the earlier engine was made by differs."""
+    for title, ours, theirs in (
+        ("rewritten by", earlier.rewrites, plan.rewrites),
+        ("with the parts", earlier.embed, plan.embed),
+        ("in opset", earlier.opset, plan.opset),
+    ):
+        if ours != theirs:
+            return f"it was made {title} {_words(ours)}, and now {_words(theirs)} is asked for"
+    if earlier.float32 != plan.float32:
+        (name, *_) = {*earlier.float32} ^ {*plan.float32}
+        return f"the node {name} stays float32 with one of the two sets of weights alone"
+    return None if earlier == plan else "it was made by another plan"
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
+
+
 def _require_refittable(
     folder: Path, place: Path, manifest: Manifest, options: BuildOptions
 ) -> None:
     if options.precision == "int8":
         raise BadInput("--refit is not for int8, whose scales are of the old weights; leave it out")
     if not place.is_dir():
-        raise BadInput(f"{folder} has no engine {place.name} to refit; compile without --refit")
-    side_car = read_side_car(folder, place, manifest)
+        raise BadInput(f"{folder} has no engine {place.name} to refit; {WITHOUT}")
+    side_car = _side_car(folder, place, manifest)
     if not side_car.options.get("refittable"):
-        raise BadInput(f"{place} was not compiled with --refittable; compile without --refit")
+        raise BadInput(f"{place} was not compiled with --refittable; {WITHOUT}")
     if _sizes(side_car) != _asked_sizes(options):
-        raise BadInput(
-            f"{place} takes other sizes than are asked for; compile without --refit, or for its own"
-        )
+        raise BadInput(f"{place} takes other sizes than are asked for; {WITHOUT}, or for its own")
 
 
 def _sizes(side_car: SideCar) -> object:

@@ -123,14 +123,16 @@ class Request:
                 "--precision int8 is calibrated on real inputs; give --data DATASET with it"
             )
 
-    def check_genotype(self, genotype: Genotype) -> None:
-        """BadInput for a plan that was measured on other cells: its figures are not of these."""
+    def check_genotype(self, genotype: Genotype, network: Network) -> None:
+        """BadInput for a plan that was measured on another network: its figures are not of this."""
         for plan in self.plans:
+            other = None if plan.network is None else plan.network.differences(network)
             if plan.genotype_hash != genotype.hash:
+                other = f"genotype {plan.genotype_hash[:12]}, not {genotype.hash[:12]}"
+            if other:
                 raise BadInput(
-                    f"--plan of {plan.target} {plan.precision} was measured on another genotype "
-                    f"({plan.genotype_hash[:12]}, not {genotype.hash[:12]}); measure one for this "
-                    "with --tune, or give its rewrites by --rewrite"
+                    f"--plan of {plan.target} {plan.precision} was measured on another network "
+                    f"({other}); measure one with --tune, or give its rewrites by --rewrite"
                 )
 
     def _check_refit(self) -> None:
@@ -142,6 +144,10 @@ class Request:
                     f"{option} is for --target trt; the engines of other targets take new weights "
                     "by being made again"
                 )
+        if self.refit is not None and self.tune_seconds:
+            raise BadInput("--refit keeps the plan that an engine was made by; leave out --tune")
+        if self.refit is not None and self.refit.resolve() == self.out.resolve():
+            raise BadInput(f"--refit {self.refit} is also the folder to write; give another --out")
 
     def _check_plans(self, network: Network) -> None:
         """Each is of an engine that is asked for, and of rewrites that there are."""
@@ -160,8 +166,10 @@ class Request:
                     f"not {self.threads}; leave out --threads"
                 )
             rewrites_for(plan.target, self._planned(self.options(network, plan.precision), plan))
-        if self.tune_seconds and {(plan.target, plan.precision) for plan in self.plans} >= {*asked}:
-            raise BadInput("every engine asked for has its --plan; leave out --tune, or the plan")
+        planned = {(plan.target, plan.precision) for plan in self.plans}
+        tunable = {(name, p) for name, p in asked if p != "int8" and resolve(name).embeds}
+        if self.tune_seconds and planned and planned >= tunable:
+            raise BadInput("all that --tune could tune has its --plan; leave out one of the two")
 
     def _check_table(self, network: Network) -> None:
         """The table has to be of engines like these: by their default plan, of one size."""
@@ -201,7 +209,7 @@ class Request:
                 f"--table is of another network ({table.other_networks(network)}); measure one "
                 f"for this: {table.renewal(network)}"
             )
-        if not known.keys() & {*self.asked(network)}:
+        if not known.keys() & {*self.engines(network)}:
             names = " and ".join(" ".join(setup) for setup in known)
             raise BadInput(f"--table is of engines of {names}, and none of these is asked for")
 
@@ -212,6 +220,7 @@ class Request:
             rewrites=chosen(plan.rewrites),
             opset=plan.opset,
             threads=options.threads or (plan.threads and min(plan.threads, available_cores())),
+            planned_threads=plan.threads,
             tuning=plan,
         )
 

@@ -42,7 +42,7 @@ def write_side_car(
         embedded=plan.embed,
         rewrites=plan.rewrites,
         opset=plan.opset,
-        threads=options.tuning.threads if options.tuning is not None else None,
+        threads=options.planned_threads,
         input_shape=("N", options.input_shape[1], "H", "W") if dynamic else shape,
         profile=engine.profile,
         versions=dict(engine.versions),

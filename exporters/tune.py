@@ -104,6 +104,7 @@ class _Tuning:
             threads=None if current.threads == self._options.threads else current.threads,
             decisions=tuple(self._decisions),
             genotype_hash=self._source.genotype.hash,
+            network=self._source.network,
             environment=environment(),
         )
 

@@ -6,6 +6,7 @@ was trained at stride 32 fits every other, as in DeepLab.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from compiler.graph import Weights
@@ -16,6 +17,10 @@ from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from datac.documents.read import read_json
 from datac.errors import BadInput
+from datac.output_folder import state_of
+
+HEAD = ("classes", "head_channels")
+"""Sizes of a network that its head depends on, and its backbone does not."""
 
 
 def whole(child: Path, genotype: Genotype, network: Network) -> Weights:
@@ -23,7 +28,8 @@ def whole(child: Path, genotype: Genotype, network: Network) -> Weights:
 
     Raises BadInput where its cells or its tensors are others, or where its files are damaged.
     """
-    _check_sizes(child, _network_of(child, genotype, "--weights"), network)
+    theirs = _network_of(child, genotype, "--weights")
+    _check_sizes(child, theirs, network, ("skeleton", "channels", "cells", *HEAD))
     weights = read_weights_file(child / WEIGHTS)
     check_weights(_shapes(genotype, network), weights, str(child / WEIGHTS))
     return weights
@@ -37,7 +43,7 @@ def backbone(child: Path, genotype: Genotype, network: Network) -> Weights:
     """
     theirs = _network_of(child, genotype, "--backbone")
     _check_stems(child, theirs, network)
-    _check_sizes(child, theirs, network)
+    _check_sizes(child, theirs, network, ("channels", "cells"))
     source = child / WEIGHTS
     weights = read_weights_file(source)
     check_weights(_shapes(genotype, theirs), weights, str(source))
@@ -50,7 +56,12 @@ def backbone(child: Path, genotype: Genotype, network: Network) -> Weights:
 
 
 def _network_of(child: Path, genotype: Genotype, option: str) -> Network:
-    """What surrounds the child's cells, which are those of `genotype`."""
+    """What surrounds the cells of a finished child, which are those of `genotype`."""
+    state = state_of(child)
+    if state is not None and state[0] == "run":
+        raise BadInput(f"{child} is a search; begin with what it left by --inherit {child}")
+    if state == ("child", False):
+        raise BadInput(f"{child} is an unfinished training; finish it with --resume first")
     theirs = read_json(child / GENOTYPE, Genotype)
     if theirs.network is None:
         raise BadInput(f"{child / GENOTYPE}: says no network; {option} takes a trained child")
@@ -76,13 +87,14 @@ def _check_stems(child: Path, theirs: Network, network: Network) -> None:
             )
 
 
-def _check_sizes(child: Path, theirs: Network, network: Network) -> None:
-    for option in ("channels", "cells"):
-        has, wanted = getattr(theirs, option), getattr(network, option)
+def _check_sizes(child: Path, theirs: Network, network: Network, fields: Sequence[str]) -> None:
+    for field in fields:
+        has, wanted = getattr(theirs, field), getattr(network, field)
         if has != wanted:
+            option = "network" if field == "skeleton" else field.replace("_", "-")
+            way_out = "leave --weights out" if field == "classes" else f"give --{option} {has}"
             raise BadInput(
-                f"{child} has {has} {option}, the network to train has {wanted}; give "
-                f"--{option} {has}"
+                f"{child} has {option} {has}, the network to train has {wanted}; {way_out}"
             )
 
 

@@ -76,7 +76,7 @@ def timed_costs(network: Network, space: SearchSpace, table: LatencyTable) -> Pa
     if not remainders:
         raise BadInput(
             f"--table is of another network than the child's ({table.other_networks(network)}); "
-            f"measure one for it: {table.renewal(network)}"
+            f"measure one for it: {table.renewal(network, space)}"
         )
     if len(remainders) > 1:
         setups = ", ".join(" ".join(setup) for setup in remainders)
@@ -90,7 +90,7 @@ def timed_costs(network: Network, space: SearchSpace, table: LatencyTable) -> Pa
         if key not in entries:
             raise BadInput(
                 f"--table has no entry for {_named(place)} at {target} {dtype}; measure one that "
-                f"has: {table.renewal(network)}"
+                f"has: {table.renewal(network, space)}"
             )
         amounts.append((place, margin * entries[key].median_ms))
     return PathCosts(margin * remainder_ms, _summed(amounts, space), margin - 1)

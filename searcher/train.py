@@ -89,8 +89,10 @@ def train(
     check_replaceable(out, "child")
     for option in ("backbone", "weights"):
         child = getattr(options.sources, option)
-        if child is not None and child.resolve() == out.resolve():
-            raise BadInput(f"--{option} {out} is also the folder to write; give another --out")
+        if child is not None and out.resolve() in (child.resolve(), *child.resolve().parents):
+            raise BadInput(
+                f"--{option} {child} is also the folder to write, or in it; give another --out"
+            )
     fabric = fabric_on(device, options.recipe.precision)
     network = prepared_network(options.network, dataset)
     start = start_from(genotype, network, options.sources)

@@ -66,7 +66,7 @@ def ablate(
         check_writable_file(path)
     check_replaceable_file(out, Ablation)
     if figure.exists() and not out.exists():
-        raise BadInput(f"{figure} is no figure of {out}, which is not there; give another --out")
+        raise BadInput(f"{figure} is there without its {out}; remove it, or give another --out")
     labelled = Inputs(str(build), None, data, split, samples).labelled(read_manifest(build).network)
     with progress_line() as show:
         found = run_ablate(build, Course(engine, labelled, seconds, threads, show, command_line()))

@@ -63,8 +63,10 @@ def bisect(
     if calibration_options.keep:
         raise BadInput("what to keep is what datac bisect finds; leave --keep out")
     check_writable_file(out)
+    manifest = read_manifest(build)
+    known = _known(out, target, manifest.genotype_hash)
     inputs = Inputs(str(build), None, data, **which, calibration=calibration_options)
-    network = read_manifest(build).network
+    network = manifest.network
     labelled, calibration = inputs.labelled(network), inputs.calibrating(network)
     assert labelled is not None
     assert calibration is not None
@@ -74,7 +76,7 @@ def bisect(
         found = run_bisect(
             build,
             setting,
-            _known(out, target),
+            known,
             save=lambda state: write_beside(out, state.to_json()),
         )
     write_beside(out, found.to_json())
@@ -88,8 +90,8 @@ def bisect(
     return ExitCode.GATE_FAILED if all_of_it else ExitCode.PASS
 
 
-def _known(out: Path, target: str) -> tuple[Trial, ...]:
-    """The trials of an earlier search for the same target."""
+def _known(out: Path, target: str, genotype_hash: str) -> tuple[Trial, ...]:
+    """The trials of an earlier search for the same target and genotype."""
     from datac.documents.bisection import Bisection
     from datac.documents.read import read_json
 
@@ -98,6 +100,8 @@ def _known(out: Path, target: str) -> tuple[Trial, ...]:
     known = read_json(out, Bisection)
     if known.target != target:
         raise BadInput(f"{out} is of the target {known.target}; name another file by --out")
+    if known.genotype_hash != genotype_hash:
+        raise BadInput(f"{out} is of another genotype; name another file by --out")
     return known.trials
 
 

@@ -107,9 +107,11 @@ def check(
     if as_json and markdown:
         raise BadInput("--json and --markdown are two forms of one answer; choose one")
     if junit is not None:
+        from datac.documents.read import check_no_document
         from datac.output_folder import check_writable_file
 
         check_writable_file(junit)
+        check_no_document(junit)
     trust = bool(measured.pop("trust"))
     if trust and (build is None or not build.is_dir() or measured["outputs"] is not None):
         raise BadInput("--trust is for the engines of a BUILD; nothing else is loaded unchecked")
@@ -215,6 +217,7 @@ def _of_model(
 
 
 def _save(build: Path | None, inputs: Path | None, outputs: Path | None) -> ExitCode:
+    from datac.documents.read import check_no_document
     from datac.documents.sentences import counted
     from datac.output_folder import check_writable_file
     from exporters.given_outputs import save_reference
@@ -224,6 +227,7 @@ def _save(build: Path | None, inputs: Path | None, outputs: Path | None) -> Exit
     files = [path for path in (inputs, outputs) if path is not None]
     for path in files:
         check_writable_file(path)
+        check_no_document(path)
     count = save_reference(build, inputs, outputs)
     for path in files:
         click.echo(f"wrote {counted(count, 'run')} to {path}")

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from datac.cli.options import NetworkOptions, network_options
+from datac.errors import BadInput
 from datac.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from exporters.faults.observe import Observation
 
 TRIED = ("f32", "tf32", "f16", "bf16")
@@ -88,6 +91,7 @@ def faults(
         output().print(score_table(found))
         for line in _mistakes(seen):
             click.echo(line)
+    _require_tried(names, seen)
     wrong = any(
         score.caught < score.injected or score.false_alarms
         for (_, judge), score in found.items()
@@ -121,6 +125,21 @@ def _subject(genotype: str, weights: Path | None, options: NetworkOptions, seed:
     draw = np.random.default_rng(seed)
     x = draw.standard_normal((2, *network.input)).astype(np.float32)
     return Subject(genotype, read, network, graph, x)
+
+
+def _require_tried(names: Collection[str], seen: list[Observation]) -> None:
+    """BadInput for a fault that was named and of which nothing can be said."""
+    from exporters.faults.judges import changes
+
+    tried = {
+        observation.fault for observation in seen if observation.fault and changes(observation)
+    }
+    for name in names:
+        if name not in tried:
+            raise BadInput(
+                f'the fault "{name}" has no place in this network in that precision, or changes '
+                "nothing there; choose another --precision, --seed or network"
+            )
 
 
 def _mistakes(seen: list[Observation]) -> list[str]:

@@ -135,8 +135,8 @@ def _print(found: LatencyTable, residual: Residual, out: Path) -> None:
     ]
     if not residual.small:
         lines.append(
-            f"inconclusive: a prediction that is off by more than {LARGEST_MEAN_ERROR:.0%} on "
-            "average bounds no search; measure again on an idle machine, or for longer by --seconds"
+            f"inconclusive: it is off by more than {LARGEST_MEAN_ERROR:.0%} on average, which is "
+            "added to every bound; measure again on an idle machine, or for longer by --seconds"
         )
     lines.append(f"wrote {out}")
     output().print("\n".join(lines), soft_wrap=True, markup=False)

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from datac.documents.document import Document
 from datac.documents.environment import Environment
+from datac.documents.network import Network
 from datac.documents.precision import Precision
 
 
@@ -38,4 +39,5 @@ class EnginePlan(Document):
     )
     decisions: tuple[Decision, ...] = ()
     genotype_hash: str = Field(description="of the network that it was measured on")
+    network: Network | None = Field(default=None, description="what surrounded its cells")
     environment: Environment

@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 from datac.documents.document import Document
 from datac.documents.genotype import OperationName
 from datac.documents.network import Network
+from datac.documents.search_space import SearchSpace
 
 Key = tuple[str, str, tuple[int, ...], int, int, bool, str]
 """target, operation, input shape (N, C, H, W), stride, dilation, unstrided, dtype."""
@@ -102,7 +103,7 @@ class LatencyRemainder(Document):
 
     def is_of(self, network: Network) -> bool:
         """Whether the network is the same; names of classes and preprocessing take no time."""
-        return _bare(self.network) == _bare(network)
+        return self.network.bare == network.bare
 
 
 class LatencyTable(Document):
@@ -164,36 +165,22 @@ class LatencyTable(Document):
         if unknown:
             raise ValueError(f"the runtime of the target {unknown[0]} is missing")
         networks = [
-            (entry.target, entry.dtype, _bare(entry.network).to_json()) for entry in self.remainders
+            (entry.target, entry.dtype, entry.network.bare.to_json()) for entry in self.remainders
         ]
         if len(set(networks)) != len(networks):
             raise ValueError("a network has two remainders at one target and dtype")
         return self
 
-    def renewal(self, network: Network) -> str:
-        """What measures a table like this one for a network."""
-        words = ["datac", "table", "--target", *self.runtimes, *network.options]
+    def renewal(self, network: Network, space: SearchSpace | None = None) -> str:
+        """What measures a table like this one for a network, and for paths of that space."""
+        words = ["datac", "table", "--target", next(iter(self.runtimes)), *network.options]
+        if space is not None:
+            words += ["--nodes", str(space.nodes), "--candidates", ",".join(space.candidates)]
         if self.machine.threads is not None:
             words += ["--threads", str(self.machine.threads)]
         return shlex.join(words)
 
     def other_networks(self, network: Network) -> str:
-        """How the nearest of its networks differs, in words; nothing where one is the same."""
-        wanted, found = dict(_bare(network)), list[list[str]]()
-        for entry in self.remainders:
-            other = {k: v for k, v in _bare(entry.network) if v != wanted[k]}
-            words = [f"{k} {_plain(v)}, not {_plain(wanted[k])}" for k, v in other.items()]
-            found.append(words)
-        if not found:
-            return "it has none"
-        nearest = min(found, key=len)
-        return ", ".join(nearest)
-
-
-def _plain(value: object) -> str:
-    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _bare(network: Network) -> Network:
-    """Without what takes no time."""
-    return network.model_copy(update={"preprocessing": None, "class_info": None})
+        """How the nearest of its networks differs from this, in words."""
+        found = [entry.network.differences(network) for entry in self.remainders]
+        return min(found, key=lambda words: words.count(";")) if found else "it has none at all"

@@ -79,6 +79,19 @@ class Network(Document):
         return "segmentation" if self.skeleton == "segmentation" else "classification"
 
     @property
+    def bare(self) -> Self:
+        """Without what changes no tensor: preprocessing, names of classes."""
+        return self.model_copy(update={"preprocessing": None, "class_info": None})
+
+    def differences(self, other: Self) -> str:
+        """`channels 8, not 16; cells 3, not 5`: what this has and what the other, but names."""
+        if self.skeleton != other.skeleton:
+            return f"{self.skeleton}, not {other.skeleton}"
+        theirs = dict(other.bare)
+        found = {k: v for k, v in self.bare if v != theirs[k]}
+        return "; ".join(f"{k} {_plain(v)}, not {_plain(theirs[k])}" for k, v in found.items())
+
+    @property
     def options(self) -> tuple[str, ...]:
         """What makes it on a command line."""
         words = ["--network", self.skeleton]
@@ -107,6 +120,10 @@ class Network(Document):
         if (self.head_channels is not None) != (self.skeleton == "segmentation"):
             raise ValueError("head_channels belongs to the segmentation skeleton, and to no other")
         return self
+
+
+def _plain(value: object) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _check_sizes(what: str, sizes: tuple[int, ...]) -> None:

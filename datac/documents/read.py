@@ -99,6 +99,17 @@ def read_json(
     return _document(_decoded(raw, shown), document, shown)
 
 
+def check_no_document(path: Path) -> None:
+    """BadInput where one of datac's own documents stands, which something else would replace."""
+    try:
+        content = json.loads(path.read_bytes()) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(schema, str) and schema.startswith("datac."):
+        raise BadInput(f"{path} is a document ({schema}) and is not replaced; name another file")
+
+
 def check_replaceable_file(path: Path, document: type[Document]) -> None:
     """BadInput where a file stands that is no such document: it is not ours to replace."""
     if not path.exists():

@@ -40,8 +40,10 @@ def try_gate(
         for precision in MAIN
         if precision in precisions and MAIN[precision] in here
         for name in FAULTS
-        if faults and precision in FAULTS[name].precisions
+        if precision in FAULTS[name].precisions
     ]
+    if not faults:
+        harmful = []
     draw, done = np.random.default_rng(seed), 0
     total = len(healthy) + sum(name in faults for _, name in harmful)
 

@@ -67,7 +67,14 @@ class Engine:
         self._run = load(path, self.about, threads)
 
     def __call__(self, image: Array) -> Array:
-        answer: Array = self._run(self.prepare(image)[None])[0]
+        prepared = self.prepare(image)[None]
+        try:
+            answer: Array = self._run(prepared)[0]
+        except CannotRun:
+            raise
+        except Exception as error:  # those of the packages share no narrower class
+            sentence = f"the engine broke on {'x'.join(map(str, prepared.shape))}"
+            raise CannotRun(f"{sentence} ({one_line(error)}); compile it again", BROKE) from error
         return answer
 
     def decide(self, image: Array) -> Array:
@@ -96,6 +103,9 @@ class Engine:
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
 
+NEEDED = ("engine", "engine_sha256", "target", "network", "versions")
+
+
 def read_about(folder: Path) -> dict[str, Any]:
     """What `engine.json` says."""
     path = folder / "engine.json"
@@ -111,6 +121,9 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise CannotRun(f"{path} cannot be read ({error}); compile the engine again") from error
     if not isinstance(about, dict) or about.get("schema") != "datac.engine/1":
         raise CannotRun(f"{path} is not as this file knows it; use the runtime.py of its own build")
+    lacking = [key for key in NEEDED if not about.get(key)]
+    if lacking:
+        raise CannotRun(f"{path} says nothing of its {lacking[0]}; compile the engine again")
     return about
 
 
@@ -198,7 +211,8 @@ def tensorrt(path: Path, about: dict[str, Any], threads: int | None) -> Run:
     runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:
-        raise CannotRun(f"{path} is of another GPU or TensorRT than those here; compile it again")
+        sentence = f"{path} is of another GPU or TensorRT than those here"
+        raise CannotRun(f"{sentence}; compile it again", MISSING)
     context = engine.create_execution_context()
     if context is None:
         raise CannotRun(f"TensorRT has no room for what {path} needs to run; free some", BROKE)

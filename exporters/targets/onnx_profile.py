@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -74,15 +74,20 @@ def _times(events: list[dict[str, Any]], calls: int) -> dict[str, tuple[float, .
 
 
 def _name_the_nameless(fused: onnx.ModelProto, times: Iterable[str]) -> None:
-    """As the profile does, by operation and number: in the order in which they run."""
+    """As the profile does, by operation and number: in the order in which they run.
+
+    Where there are more or fewer of an operation, none of it is: it counts as the runtime's own.
+    """
     named = {node.name for node in fused.graph.node}
     given = defaultdict[str, list[str]](list)
     for name in times:
         op_type, _, number = name.rpartition("_")
         if number.isdigit() and name not in named:
             given[op_type].append(name)
+    nameless = Counter(node.op_type for node in fused.graph.node if not node.name)
     for node in fused.graph.node:
-        if not node.name and given[node.op_type]:
+        if not node.name and len(given[node.op_type]) == nameless[node.op_type]:
+            nameless[node.op_type] -= 1
             node.name = given[node.op_type].pop(0)
 
 

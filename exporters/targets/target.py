@@ -75,6 +75,7 @@ class BuildOptions:
     `input_shape` alone.
     profile: of an open engine, the sizes it is declared for.
     device, threads: where and on how many threads the loaded engine runs; None: every core.
+    planned_threads: those that a plan chose, and that stay with the engine.
     embed: what is to be in it besides the network: "preprocess", "argmax".
     rewrites: of its own model, by name; None leaves it to the target's default.
     opset: of its own model; None: datac's choice. tuning: the plan that both come from, if any.
@@ -90,6 +91,7 @@ class BuildOptions:
     profile: Profile | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = None
+    planned_threads: int | None = None
     embed: tuple[str, ...] = ()
     rewrites: tuple[str, ...] | None = None
     opset: int | None = None

@@ -26,6 +26,7 @@ from exporters.targets.target import (
     Engine,
     Missing,
     Runner,
+    TargetFailed,
     require,
     require_version,
 )
@@ -92,8 +93,12 @@ class TensorRT:
         """Write `engine.plan` with the weights of `model`, which takes a second."""
         require(self.missing())
         trt = import_module("tensorrt")
-        before = Engine(earlier.name, versions, "cuda")
-        require_version(TITLE, self.name, options.precision, before, trt.__version__)
+        built_with = versions.get("tensorrt", "another version")
+        if built_with != trt.__version__:
+            raise TargetFailed(
+                f"{earlier.name} was built with {TITLE} {built_with}, and here is "
+                f"{trt.__version__}; compile without --refit"
+            )
         with closing(Gpu()) as gpu:
             content = specialise(model, options).SerializeToString()
             write_beside(folder / FILE, refit_plan(trt, TITLE, earlier, content))

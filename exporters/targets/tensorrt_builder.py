@@ -43,7 +43,7 @@ def build_plan(
     cache_in_use = _attach_timings(config, timing_cache)
     plan = _serialize(trt, builder, network, config, options, title)
     if plan is None:
-        raise TargetFailed(f"{title} could not build {model.name}: {_last(log.take())}")
+        raise TargetFailed(f"{title} could not build {model.name}: {last_error(log)}")
     if timing_cache is not None and cache_in_use is not None:
         _save_timings(config, timing_cache)
     return bytes(plan)
@@ -97,9 +97,14 @@ def _parse(trt: Any, log: Any, network: Any, content: bytes, refusal: str) -> No
     parser = trt.OnnxParser(network, log)
     if parser.parse(content):
         return
+    raise TargetFailed(f"{refusal}: {why_refused(parser, log)}")
+
+
+def why_refused(parser: Any, log: Any) -> str:
+    """What a parser says of what it does not take, or the last that was logged."""
     errors = [parser.get_error(number) for number in range(parser.num_errors)]
     told = "; ".join(dict.fromkeys(describe_error(error) for error in errors))
-    raise TargetFailed(f"{refusal}: {told or _last(log.take())}")
+    return told or last_error(log)
 
 
 def describe_error(error: Any) -> str:
@@ -175,5 +180,7 @@ def _serialize(
     return plan
 
 
-def _last(messages: list[str]) -> str:
+def last_error(log: Any) -> str:
+    """The last message since the log was taken."""
+    messages = log.take()
     return messages[-1] if messages else "it gave no reason"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from exporters.targets.target import TargetFailed
-from exporters.targets.tensorrt_builder import describe_error, error_log
+from exporters.targets.tensorrt_builder import error_log, last_error, why_refused
 
 
 def refit_plan(trt: Any, title: str, plan: Path, model: bytes) -> bytes:
@@ -19,20 +19,19 @@ def refit_plan(trt: Any, title: str, plan: Path, model: bytes) -> bytes:
     runtime = trt.Runtime(log)
     engine = runtime.deserialize_cuda_engine(plan.read_bytes())
     if engine is None:
-        raise TargetFailed(f"{title} {trt.__version__} cannot load {plan.name}: {_told(log)}")
+        raise TargetFailed(f"{title} {trt.__version__} cannot load {plan.name}: {last_error(log)}")
     refitter = trt.Refitter(engine, log)
     parser = trt.OnnxParserRefitter(refitter, log)
     if not parser.refit_from_bytes(model):
-        errors = [parser.get_error(number) for number in range(parser.num_errors)]
-        told = "; ".join(dict.fromkeys(describe_error(error) for error in errors))
-        raise TargetFailed(f"{title} refused the new weights of {plan.name}: {told or _told(log)}")
+        why = why_refused(parser, log)
+        raise TargetFailed(f"{title} refused the new weights of {plan.name}: {why}")
     left = refitter.get_missing_weights()
     if left:
         raise TargetFailed(
             f"{title} wants {len(left)} more weights for {plan.name}, {left[0]} among them"
         )
     if not refitter.refit_cuda_engine():
-        raise TargetFailed(f"{title} could not refit {plan.name}: {_told(log)}")
+        raise TargetFailed(f"{title} could not refit {plan.name}: {last_error(log)}")
     return _serialised(trt, engine)
 
 
@@ -43,8 +42,3 @@ def _serialised(trt: Any, engine: Any) -> bytes:
     if hasattr(trt.SerializationFlag, "INCLUDE_REFIT"):
         config.set_flag(trt.SerializationFlag.INCLUDE_REFIT)
     return bytes(engine.serialize_with_config(config))
-
-
-def _told(log: Any) -> str:
-    messages = log.take()
-    return messages[-1] if messages else "it gave no reason"

@@ -142,7 +142,7 @@ def test_a_table_of_a_target_that_only_a_gpu_runs_asks_for_no_device(networks, t
         Request(("onnx",), tmp_path / "build", table=table, device="cuda").check(
             networks.classification
         )
-    with pytest.raises(BadInput, match=r"another network \(skeleton cifar, .*: datac table --t"):
+    with pytest.raises(BadInput, match=r"another network \(cifar, not seg.*: datac table --t"):
         Request(("trt",), tmp_path / "build", table=table).check(networks.segmentation)
     table = empty_table("cuda (a GPU)", "onnx", threads=None)
     with pytest.raises(BadInput, match="on cuda; give --device cuda"):

@@ -4,6 +4,7 @@ TensorRT is played by ONNX Runtime: its plan is a model.
 """
 
 import sys
+from dataclasses import replace
 from types import ModuleType
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from datac.documents.profile import Profile
 from datac.documents.read import read_json
 from datac.errors import BadInput
 from exporters.export import compile_build
+from exporters.quantisation import Calibration
 from exporters.refit import other_than_weights
 from exporters.request import Request
 from exporters.targets import TARGETS
@@ -53,7 +55,7 @@ class Played(TensorRT):
         weights = {tensor.name: tensor for tensor in new.graph.initializer}
         for tensor in plan.graph.initializer:
             tensor.CopyFrom(weights[tensor.name])
-        return self._engine("refitted", plan, options, folder)
+        return self._engine("refitted", plan, replace(options, refittable=True), folder)
 
     def load(self, folder, engine, options):
         return CpuRunner(folder / engine.file, 1)
@@ -81,12 +83,18 @@ def digest(folder):
     return read_json(folder / "engines/trt-f32/engine.json", SideCar).engine_sha256
 
 
+def why_failed(report):
+    (result,) = report.targets
+    assert (result.status, result.verdict) == ("failed", "fail")
+    return result.reason
+
+
 def test_an_engine_gets_new_weights_and_passes(made, earlier, compile_tiny, tmp_path):
     again, digests = tmp_path / "again", {digest(earlier)}
-    for seed, source in ((1, earlier), (2, again)):  # what was refitted can be, in its own folder
-        report = compile_tiny("trt", "onnx", refit=source, seed=seed, out=again, refittable=True)
+    for seed, source, out in ((1, earlier, again), (2, again, tmp_path / "third")):
+        report = compile_tiny("trt", "onnx", refit=source, seed=seed, out=out)
         assert {t.target: t.verdict for t in report.targets} == {"trt": "pass", "onnx": "pass"}
-        digests.add(digest(again))
+        digests.add(digest(out))
     assert len(digests) == 3
     assert made == ["built", "refitted", "refitted"]
 
@@ -108,11 +116,32 @@ def test_a_rewrite_that_depends_on_values_is_seen(made, earlier, compile_tiny, t
     weights, plan = tmp_path / "dead.safetensors", ("remove_zero_paths",)
     save_file(arrays, weights)
     compile_tiny("trt", refittable=True, rewrites=plan)
-    report = compile_tiny("trt", refit=earlier, weights=weights, rewrites=plan, out=tmp_path / "n")
-    (result,) = report.targets
-    assert (result.status, result.verdict) == ("failed", "fail")
-    assert "cannot be refitted: the node" in result.reason
-    assert result.reason.endswith("is another in the new model; compile without --refit")
+    settings = {"refit": earlier, "weights": weights, "out": tmp_path / "n"}
+    reason = why_failed(compile_tiny("trt", **settings, rewrites=plan))
+    assert "cannot be refitted: the node" in reason
+    assert reason.endswith("is another in the new model; compile without --refit")
+    assert "with the parts none, and now argmax is asked" in why_failed(
+        compile_tiny("trt", **settings, rewrites=plan, embed=("argmax",))
+    )
+    assert "rewritten by remove_zero_paths, and now none is asked" in why_failed(
+        compile_tiny("trt", **settings)
+    )
+    assert made == ["built", "built"]
+
+
+def test_nodes_that_only_one_set_of_weights_takes_out_of_float16_are_named(
+    made, compile_tiny, tmp_path
+):
+    earlier = tmp_path / "build"
+    half = {"precisions": ("f16",)}
+    compile_tiny("trt", refittable=True, **half)
+    arrays = load_file(earlier / "weights.safetensors")
+    name = next(name for name in arrays if "stem" in name and "norm" in name and "weight" in name)
+    arrays[name] *= 1e6
+    save_file(arrays, tmp_path / "large.safetensors")
+    settings = {"refit": earlier, "weights": tmp_path / "large.safetensors", **half}
+    reason = why_failed(compile_tiny("trt", **settings, out=tmp_path / "new"))
+    assert "stays float32 with one of the two sets of weights alone" in reason
 
 
 @pytest.mark.parametrize(
@@ -126,7 +155,9 @@ def test_a_rewrite_that_depends_on_values_is_seen(made, earlier, compile_tiny, t
         ),
         ({"targets": ("onnx",)}, "--refit is for --target trt"),
         ({"targets": ("onnx",), "refit": None, "refittable": True}, "--refittable is for --target"),
-        ({"task": "segmentation"}, "is of another network around its cells"),
+        ({"task": "segmentation"}, r"is of another network \(cifar, not segmentation\)"),
+        ({"tune_seconds": 1.0}, "keeps the plan that an engine was made by; leave out --tune"),
+        ({"precisions": ("int8",), "calibration": Calibration((), "min-max")}, "not for int8"),
     ],
 )
 def test_what_cannot_be_refitted_is_said_before_anything_is_made(
@@ -150,11 +181,14 @@ def test_another_genotype_and_a_damaged_engine_are_refused(made, earlier, capsys
     words = ["--target", "trt", "--refit", "build", "--out", "new"]
     assert run(["compile", "darts-v2", *words]) == 2
     assert "build is of another genotype" in capsys.readouterr().err
+    assert run(["compile", "build", "--target", "trt", "--refit", "build"]) == 2
+    assert "is also the folder to write; give another --out" in capsys.readouterr().err
     plan = earlier / "engines/trt-f32/engine.plan"
     plan.write_bytes(plan.read_bytes() + b" ")
     assert run(["compile", "build", *words]) == 2
     said = capsys.readouterr().err
     assert "engine.plan is not the file that manifest.json describes" in said
+    assert said.rstrip().endswith("; compile without --refit")
     assert made == ["built"]
 
 

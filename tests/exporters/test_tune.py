@@ -1,8 +1,10 @@
 """`--tune`: kept is what measuring shows beyond the noise, and a plan is replayed to the byte."""
 
 import json
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import onnx
 import pytest
 
@@ -10,7 +12,9 @@ from compiler.passes import REWRITES
 from datac.cli import run
 from datac.datasets.preprocess import prepared_network
 from datac.datasets.shapes import segmentation
+from datac.documents.build_folder import SideCar
 from datac.documents.engine_plan import EnginePlan
+from datac.documents.network import DEFAULTS as NETWORKS
 from datac.documents.read import read_json
 from datac.documents.report import Latency
 from datac.errors import BadInput
@@ -18,6 +22,7 @@ from exporters import tune as tuning
 from exporters.check import check
 from exporters.default_plan import DEFAULTS
 from exporters.export import compile_build, compile_genotype
+from exporters.quantisation import Calibration
 from exporters.request import Request
 
 ENGINE = "engines/onnx-f32/model.onnx"
@@ -161,7 +166,8 @@ def test_an_engine_of_several_sizes_is_not_tuned_for_one(compile_tiny, played):
         ({"target": "openvino"}, "which is not asked for; give --target openvino"),
         ({"precision": "f16"}, "which is not asked for"),
         ({"rewrites": ("make_it_fast",)}, "'make_it_fast' is none"),
-        ({"genotype_hash": "0" * 64}, "was measured on another genotype"),
+        ({"genotype_hash": "0" * 64}, "was measured on another network .genotype 0000"),
+        ({"network": NETWORKS["cifar"]}, "another network .cifar, not segmentation"),
         ({"threads": 2}, "is for 2 CPU threads, not 1; leave out --threads"),
     ],
 )
@@ -172,8 +178,23 @@ def test_a_plan_that_does_not_fit_is_refused(build, played, compile_tiny, tmp_pa
     with pytest.raises(BadInput, match=says):
         compile_build(build, request)
     both = replace(request, plans=(plan,), tune_seconds=1.0)
-    with pytest.raises(BadInput, match="every engine asked for has its --plan"):
+    with pytest.raises(BadInput, match="all that --tune could tune has its --plan"):
         compile_build(build, both)
+
+
+def test_an_int8_engine_runs_on_the_threads_of_its_control(compile_tiny, played, tmp_path):
+    """It is held against it, with the control made now or standing since before."""
+    plan = tuned(compile_tiny).tuning.model_copy(update={"threads": 1})
+    images = tuple(np.random.default_rng(0).standard_normal((2, 1, 3, 32, 32), np.float32))
+    settings = {"task": "segmentation", "calibration": Calibration(images, "min-max")}
+    settings |= {"max_drop": 1.0, "threads": None}
+    out = tmp_path / "both"
+    compile_tiny("onnx", precisions=("f32", "int8"), plans=(plan,), out=out, **settings)
+    assert read_json(out / "engines/onnx-int8/engine.json", SideCar).threads == 1
+    shutil.rmtree(out / "engines/onnx-int8")
+    request = Request(("onnx",), out, precisions=("int8",), bench_seconds=0.0, max_drop=1.0)
+    compile_build(out, replace(request, calibration=settings["calibration"]))
+    assert read_json(out / "engines/onnx-int8/engine.json", SideCar).threads == 1
 
 
 def test_the_command_measures_for_real(tmp_path, monkeypatch, capsys):

@@ -171,7 +171,7 @@ def test_what_a_table_lacks_is_named() -> None:
 
 def test_a_table_for_another_network_or_for_several_targets() -> None:
     table = table_for(CIFAR, SMALL)
-    with pytest.raises(BadInput, match=r"\(skeleton cifar, not segmentation, .*; measure one") as e:
+    with pytest.raises(BadInput, match=r"\(cifar, not segmentation\); measure one") as e:
         timed_costs(SEGMENTATION, SMALL, table)
     assert " ".join(SEGMENTATION.options) in str(e.value)
     larger = CIFAR.model_copy(update={"cells": 7})

@@ -1,5 +1,6 @@
 """What a training begins with: a supernet, the backbone of a child, or all of its weights."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from compiler.candidates import SEARCH_SPACE
 from datac.documents.genotype import Genotype
 from datac.documents.read import read_json
 from datac.errors import BadInput
+from datac.output_folder import mark
 from datac.published import load
 from exporters.prune import prune
 from searcher.gumbel import Layout
@@ -81,8 +83,8 @@ def test_a_segmentation_child_begins_on_a_backbone(classifier, tmp_path, stride)
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"channels": 6}, "has 4 channels, the network to train has 6; give --channels 4"),
-        ({"cells": 4}, "has 3 cells, the network to train has 4; give --cells 3"),
+        ({"channels": 6}, "has channels 4, the network to train has 6; give --channels 4"),
+        ({"cells": 4}, "has cells 3, the network to train has 4; give --cells 3"),
     ],
 )
 def test_a_backbone_of_another_size_is_refused(classifier, tmp_path, changes, sentence):
@@ -144,10 +146,18 @@ def test_a_pruned_child_is_trained_on(tmp_path, network):
 
 def test_all_weights_of_another_network_are_refused(classifier, tmp_path):
     other = SEGMENTATION.model_copy(update={"channels": 6})
-    with pytest.raises(BadInput, match="has 4 channels, the network to train has 6"):
+    with pytest.raises(BadInput, match="has network imagenet, the network to train has seg"):
         trained(tmp_path / "child", other, weights=classifier)
-    with pytest.raises(BadInput, match=r"weights\.safetensors: tensor head\..* is missing"):
-        trained(tmp_path / "child", SEGMENTATION, weights=classifier)
+    wide = IMAGENET.model_copy(update={"channels": 6})
+    with pytest.raises(BadInput, match=r"has channels 4, .* has 6; give --channels 4"):
+        trained(tmp_path / "child", wide, weights=classifier)
+    half = shutil.copytree(classifier, tmp_path / "half")
+    mark(half, "child", finished=False)
+    with pytest.raises(BadInput, match="is an unfinished training; finish it with --resume"):
+        trained(tmp_path / "child", IMAGENET, weights=half)
+    mark(half, "run", finished=True)
+    with pytest.raises(BadInput, match="is a search; begin with what it left by --inherit"):
+        trained(tmp_path / "child", IMAGENET, weights=half)
     with pytest.raises(BadInput, match="was trained with other cells"):
         trained(tmp_path / "child", IMAGENET, genotype=load("data-m7"), weights=classifier)
     with pytest.raises(BadInput, match=r"--weights .* is also the folder to write"):

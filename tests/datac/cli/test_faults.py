@@ -70,6 +70,12 @@ def test_a_fault_that_nobody_knows_is_named_before_anything_runs(capsys):
     assert "the faults are stale weight, " in capsys.readouterr().err
 
 
+def test_a_fault_that_could_not_be_tried_is_no_pass(one_way, capsys):
+    words = ["faults", "data-m4", *TINY[:6], "--precision", "f16", "--fault", "float16 weights"]
+    assert run(words) == 2
+    assert 'the fault "float16 weights" has no place' in capsys.readouterr().err
+
+
 def test_a_fault_alone_is_where_it_is_among_all(one_way, monkeypatch, capsys):
     """So that one that was missed can be tried again."""
     tried = {}
@@ -82,7 +88,8 @@ def test_a_fault_alone_is_where_it_is_among_all(one_way, monkeypatch, capsys):
     without = TINY[: TINY.index("--fault")]
     assert run(["faults", "data-m4", *without]) == 0
     assert len(tried) > 30
-    assert run(["faults", "data-m4", *without, "--fault", "path missing"]) == 0
+    # Of a fault that no engine could be built with, nothing can be said.
+    assert run(["faults", "data-m4", *without, "--fault", "path missing"]) == 2
     first, second = tried["path missing"]
     assert first == second
 
