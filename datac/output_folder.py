@@ -23,7 +23,14 @@ MARKER = ".datac.json"
 
 
 def write_beside(path: Path, content: bytes | str) -> None:
-    """Write a file whole or not at all: beside it first, then renamed over it."""
+    """Write a file whole or not at all: beside it first, then renamed over it.
+
+    A device or a pipe, such as /dev/null, is written to as it is: renamed over, it would be gone.
+    """
+    if _is_special(path):
+        with path.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        return
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         data = content.encode() if isinstance(content, str) else content
@@ -39,10 +46,19 @@ def write_beside(path: Path, content: bytes | str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _is_special(path: Path) -> bool:
+    """Whether a device, a pipe or a socket stands there."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def check_writable_file(path: Path) -> None:
     """BadInput where `write_beside` could not write, before the work whose result it gets."""
     if path.is_dir():
         raise BadInput(f"{path} is a folder, where a file will be written; move it away")
+    if _is_special(path):
+        if not os.access(path, os.W_OK):
+            raise BadInput(f"{path} is not writable; name another file")
+        return
     folder = path.absolute().parent
     if not folder.is_dir():
         raise BadInput(f"{folder} is no folder; {path.name} cannot be written into it")

@@ -112,8 +112,8 @@ def check_no_document(path: Path) -> None:
 
 def check_replaceable_file(path: Path, document: type[Document]) -> None:
     """BadInput where a file stands that is no such document: it is not ours to replace."""
-    if not path.exists():
-        return
+    if not path.is_file():
+        return  # a device, such as /dev/null, is not replaced
     try:
         read_json(path, document)
     except BadInput as error:

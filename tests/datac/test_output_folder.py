@@ -59,6 +59,24 @@ def test_a_file_is_written_and_nothing_beside_it(tmp_path, content):
     assert names(tmp_path) == ["file"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_or_a_device_is_written_to_and_stays(tmp_path):
+    """Renamed over, /dev/null would be a file from then on, for all who are root in a container."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        check_writable_file(pipe)
+        write_beside(pipe, "text")
+        assert os.read(reader, 10) == b"text"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+    write_beside(Path(os.devnull), "text")
+    assert Path(os.devnull).is_char_device()
+
+
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_text("before")

@@ -24,7 +24,7 @@ from searcher.methods import METHODS
 from searcher.monitor import Monitor
 from searcher.recipes import SearchRecipe, Sizes
 from searcher.search import SearchOptions, search
-from searcher.start import start_from
+from searcher.start import Sources, start_from
 
 RECIPE = SearchRecipe(
     supernet=Sizes(2, 3),
@@ -152,7 +152,7 @@ def test_a_random_genotype_needs_no_supernet(tmp_path: Path) -> None:
     genotype = result.genotype
     assert genotype.network is not None
     with pytest.raises(BadInput, match=r"there is no supernet\.safetensors"):
-        start_from(genotype, genotype.network, tmp_path / "run", None)
+        start_from(genotype, genotype.network, Sources(inherit=tmp_path / "run"))
     # The supernet's training changes nothing of what was drawn.
     assert searched(tmp_path / "trained", options("random")).genotype.cells == genotype.cells
     with pytest.raises(BadInput, match="--epochs 0"):
@@ -196,7 +196,7 @@ def test_the_command_searches_by_every_method(
         for distribution in distributions:
             assert (distribution.chosen_probability is None) == (name != "data")
     assert genotype.network is not None
-    start = start_from(genotype, genotype.network, Path("run"), None)
+    start = start_from(genotype, genotype.network, Sources(inherit=Path("run")))
     assert start.weights
     assert run(["report", "run"]) == ExitCode.PASS
     assert run(["show", "genotype.json"]) == ExitCode.PASS
