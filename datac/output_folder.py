@@ -47,8 +47,10 @@ def write_beside(path: Path, content: bytes | str) -> None:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether a device, a pipe or a socket stands there."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+    """Whether a device, a pipe or a socket stands there, or what an open file is called by."""
+    # /dev/stdout is a link, to a regular file where the output goes to one.
+    in_devices = path.absolute().parent in map(Path, ("/dev", "/dev/fd", "/proc/self/fd"))
+    return path.exists() and not path.is_dir() and (in_devices or not path.is_file())
 
 
 def check_writable_file(path: Path) -> None:

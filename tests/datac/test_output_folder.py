@@ -77,6 +77,15 @@ def test_a_pipe_or_a_device_is_written_to_and_stays(tmp_path):
     assert Path(os.devnull).is_char_device()
 
 
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs /dev/stdout")
+def test_the_name_of_an_open_file_stays_a_link(tmp_path):
+    script = "from datac.output_folder import *; write_beside(Path('/dev/stdout'), 'text')"
+    with (tmp_path / "out").open("w") as out:
+        subprocess.run([sys.executable, "-c", script], check=True, stdout=out)
+    assert (tmp_path / "out").read_text() == "text"
+    assert Path("/dev/stdout").is_symlink()
+
+
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_text("before")
