@@ -127,9 +127,9 @@ def _other_plan(earlier: Plan, plan: Plan) -> str | None:
     ):
         if ours != theirs:
             return f"it was made {title} {_words(ours)}, and now {_words(theirs)} is asked for"
-    if earlier.float32 != plan.float32:
-        (name, *_) = {*earlier.float32} ^ {*plan.float32}
-        return f"the node {name} stays float32 with one of the two sets of weights alone"
+    alone = sorted({*earlier.float32} ^ {*plan.float32})
+    if alone:
+        return f"the node {alone[0]} stays float32 with one of the two sets of weights alone"
     return None if earlier == plan else "it was made by another plan"
 
 

@@ -101,10 +101,11 @@ def read_json(
 
 def check_no_document(path: Path) -> None:
     """BadInput where one of datac's own documents stands, which something else would replace."""
+    largest = max(form.limit_bytes for form in FORMATS.values())
     try:
-        content = json.loads(path.read_bytes()) if path.is_file() else None
-    except (OSError, ValueError, RecursionError):
-        return
+        content = _decoded(read_bytes(path, largest), _shown(path))
+    except BadInput:
+        return  # nothing is there, or nothing that datac would read
     schema = content.get("schema") if isinstance(content, dict) else None
     if isinstance(schema, str) and schema.startswith("datac."):
         raise BadInput(f"{path} is a document ({schema}) and is not replaced; name another file")

@@ -162,6 +162,15 @@ def test_the_weights_of_an_onnx_may_be_a_childs_folder(build, capsys):
     assert "build holds an unfinished child" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--junit", "--save-inputs", "--save-outputs"])
+def test_a_document_of_datac_is_not_replaced(build, capsys, option):
+    path = build / "genotype.json"
+    before = path.read_bytes()
+    assert run([*CHECK, option, str(path)]) == 2
+    assert f"{path} is a document (datac.genotype/1) and is not replaced" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
 def test_junit_and_markdown_are_written_for_ci(build, capsys, tmp_path):
     assert run([*CHECK, "--markdown", "--junit", str(tmp_path / "gate.xml")]) == 0
     assert capsys.readouterr().out.startswith("### ✅ datac: pass\n")
