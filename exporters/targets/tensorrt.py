@@ -90,7 +90,7 @@ class TensorRT:
         options: BuildOptions,
         folder: Path,
     ) -> Engine:
-        """Write `engine.plan` with the weights of `model`, which takes a second."""
+        """Write `engine.plan` with the weights of `model`, not built again."""
         require(self.missing())
         trt = import_module("tensorrt")
         built_with = versions.get("tensorrt", "another version")
