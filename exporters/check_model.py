@@ -3,7 +3,9 @@
 Its names and its nodes may be any, so its structure is recognised by what it computes: every value
 inside it is exposed, and each path, sum and layer of the genotype is looked for among them. Where
 all are found the model is the genotype's; where its answers are wrong, the first that is not found,
-though what it reads is, is the place. Numbers are judged in any case.
+though what it reads is, is the place. Numbers are judged in any case. The arithmetic that is
+predicted is that of the batch norms as they are: who folded them, if anyone did, has done so in
+float32, and that errs as they do.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from datac.documents.profile import only
 from datac.documents.report import PlacesResult, Report, StructureResult, TargetResult
 from datac.errors import BadInput
 from exporters.build_folder import sha256
-from exporters.canonical import bound_graph, canonical_graph
+from exporters.canonical import bound_graph
 from exporters.check_build import places_result, why_wrong
 from exporters.environment import environment
 from exporters.export import choose_inputs
@@ -80,12 +82,11 @@ def check_model(
     target = resolve(TARGET)
     require(target.missing())
     graph = bound_graph(genotype, network, claim.weights, source)
-    canonical = canonical_graph(graph)
     model = _with_our_names(read_onnx(path, beside=True), path, network)
     shape = _shape(model, network)
     fits = shape == (1, *network.input)
     cases = _cases(network, data if fits else None, shape)
-    reference = make_reference(graph, canonical, cases)
+    reference = make_reference(graph, graph, cases)
     result = TargetResult(
         target=TARGET,
         precision="f32",
@@ -95,7 +96,7 @@ def check_model(
     )
     task = TaskResult({})
     structure = StructureResult(
-        verdict="inconclusive", paths_found=0, paths_expected=len(_paths(canonical))
+        verdict="inconclusive", paths_found=0, paths_expected=len(_paths(graph))
     )
     try:
         with _runner(model, network, threads) as runner:
@@ -103,7 +104,7 @@ def check_model(
             if data is not None and fits:
                 task = evaluate_runners({TARGET: runner}, data, progress)
         places, structure = _look_inside(
-            model, canonical, reference, network, threads, numbers.verdict == "pass"
+            model, graph, reference, network, threads, numbers.verdict == "pass"
         )
         wrong = None if places is None else why_wrong(places)
         unfit = None

@@ -1,7 +1,7 @@
 """The float64 reference, and the error that an engine's arithmetic predicts.
 
-The prediction runs the *folded* graph, which is what engines run, once more in float64 with the
-noise of `exporters.rounding`.
+The prediction runs the graph that an engine runs (the *folded* one, if it is datac's) once more in
+float64 with the noise of `exporters.rounding`.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ FEWEST_VALUES, MOST_RUNS = 100, 8
 
 
 def make_reference(
-    graph: Graph, canonical: Graph, inputs: Sequence[tuple[str, NDArray[np.float32]]]
+    graph: Graph, deployed: Graph, inputs: Sequence[tuple[str, NDArray[np.float32]]]
 ) -> Reference:
     """Outputs of the unfolded graph in float64, and the predicted relative error per output."""
     cases = run_cases(graph, [Case(name, x, {}) for name, x in inputs])
-    return Reference(cases, predict_errors(canonical, cases, ARITHMETIC["f32"]))
+    return Reference(cases, predict_errors(deployed, cases, ARITHMETIC["f32"]))
 
 
 def extended(
     reference: Reference,
     graph: Graph,
-    canonical: Graph,
+    deployed: Graph,
     inputs: Sequence[tuple[str, NDArray[np.float32]]],
 ) -> Reference:
     """The reference with further cases; the larger of both predicted errors holds for all."""
-    more = make_reference(graph, canonical, inputs)
+    more = make_reference(graph, deployed, inputs)
     errors = {
         key: max(error, more.predicted_error[key])
         for key, error in reference.predicted_error.items()

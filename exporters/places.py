@@ -125,7 +125,7 @@ def _predicted(
     # A value that is exposed may be wider than what the next operation reads of it.
     narrow = own is arithmetic and arithmetic.dtype != FLOAT32
     as_read = {name: rounded(x, arithmetic.dtype) if narrow else x for name, x in given.items()}
-    noise = Noise(arithmetic, seed)
+    noise = Noise(arithmetic, seed, beside=FEW_RUNS)
     errors: list[float] = []
     while len(errors) < FEW_RUNS or (
         len(errors) < MANY_RUNS and np.std(errors) > STEADY * np.mean(errors)

@@ -6,7 +6,9 @@ of ± u spreads. A convolution or linear layer that adds up K products p in that
 its partial sums: in random order their squares come to K · (Σp² / 6 + (Σp)² / 3) in all, and that
 is what it gets. The second term is for products of mostly one sign, as a ReLU before them makes
 them. Pools and the sums of a node get the squares of what they add up; a convolution whose operands
-are rounded before they are multiplied gets √2 · √Σp² of their unit.
+are rounded before they are multiplied gets √2 · √Σp² of their unit. A batch norm that was not
+folded multiplies a whole channel by a scale and adds a shift that are rounded themselves: the same
+deviate for all values of the channel.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from compiler.graph import Node
 from compiler.ops import (
     ArgMax,
     AvgPool,
+    BatchNorm,
     Cast,
     ChannelSlice,
     Concat,
@@ -89,10 +92,13 @@ TIPPED = 4
 
 
 class Noise:
-    """Disturbs the results of an `Interpreter`; `scale` brings their errors to the real unit."""
+    """Disturbs the results of an `Interpreter`; `scale` brings their errors to the real unit.
 
-    def __init__(self, arithmetic: Arithmetic, seed: int = 0) -> None:
-        self._arithmetic = arithmetic
+    beside: how many runs a batch holds, one behind the other.
+    """
+
+    def __init__(self, arithmetic: Arithmetic, seed: int = 0, beside: int = 1) -> None:
+        self._arithmetic, self._beside = arithmetic, beside
         self._unit = arithmetic.linear_at or arithmetic.unit
         self._generator = np.random.default_rng(seed)
         self.scale = arithmetic.unit / self._unit
@@ -115,7 +121,10 @@ class Noise:
         rounding = arithmetic_of(node, self._arithmetic)
         unit = self._unit if rounding is self._arithmetic else rounding.unit
         size = np.maximum(np.abs(result), rounding.smallest)
-        if isinstance(node.op, Prepare):
+        if isinstance(node.op, BatchNorm):
+            result = result + self._of_channels(node.op, weights, operands[0]) * unit
+            size = size + np.abs(operands[0] * _norm_scale(node.op, weights))
+        elif isinstance(node.op, Prepare):
             size = size + _cancelled(node.op)
         elif isinstance(node.op, Conv | Linear):
             size = size + _products(rounding, node.op, weights, operands[0], result)
@@ -123,6 +132,22 @@ class Noise:
             size = size + _running_sum(node.op, operands)
         noise: Array = self._generator.standard_normal(result.shape)
         return result + noise * size * (unit / 3**0.5)
+
+    def _of_channels(self, op: BatchNorm, weights: Mapping[str, Array], x: Array) -> Array:
+        """What scale and shift of a batch norm err by in all its values, over the unit roundoff.
+
+        The scale is a quotient by the square root of a sum; half of what the sum errs by is left.
+        It goes into the shift, bias - mean · scale, whose product and difference are rounded.
+        """
+        scale, mean = _norm_scale(op, weights), weights["running_mean"].reshape(1, -1, 1, 1)
+        bias = weights["bias"].reshape(1, -1, 1, 1) if op.affine else np.zeros_like(mean)
+        runs = (3, self._beside, *scale.shape[1:])
+        drawn = self._generator.standard_normal(runs) / 3**0.5
+        one, other, third = np.repeat(drawn, len(x) // self._beside, axis=1)
+        product = mean * scale
+        error: Array = (x - mean) * scale * (1.5 * one) + product * other
+        error += (bias - product) * third
+        return error
 
     def _quantized(self, op: Quantize, x: Array) -> Array:
         """Steps of what is off by the rounding of scale and zero point, made real again."""
@@ -213,6 +238,12 @@ def _cancelled(op: Prepare) -> Array:
     """Scale · x - scale · mean, where the second product is known before: each is rounded."""
     sizes: Array = 2 * np.abs(np.array(op.mean) * np.array(op.scale)).reshape(1, -1, 1, 1)
     return sizes
+
+
+def _norm_scale(op: BatchNorm, weights: Mapping[str, Array]) -> Array:
+    """By which an inference multiplies each channel: (1, C, 1, 1)."""
+    scale: Array = 1 / np.sqrt(weights["running_var"] + op.epsilon)
+    return (scale * weights["weight"] if op.affine else scale).reshape(1, -1, 1, 1)
 
 
 def _bias(op: Conv | Linear, weights: Mapping[str, Array]) -> Array | float:

@@ -23,7 +23,7 @@ from datac.documents.genotype import Genotype
 from datac.documents.network import Network
 from exporters.canonical import canonical_graph, canonical_onnx
 from exporters.faults.fault import Damaged
-from exporters.faults.runtimes import HEALTHY, Values, deployed, fused_values
+from exporters.faults.runtimes import HEALTHY, Values, Variation, deployed, fused_values
 from exporters.onnx_writer import write_onnx
 from exporters.places import PlaceError, judge_places, unseen
 from exporters.rounding import ARITHMETIC, Noise, expected, rms
@@ -73,8 +73,8 @@ class Subject:
     ) -> None:
         self.name, self.genotype, self.network = name, genotype, network
         self.graph, self.x = graph, x
-        self._deployed: dict[str, Graph] = {}
-        self._predicted: dict[str, float] = {}
+        self._deployed: dict[tuple[str, bool], Graph] = {}
+        self._predicted: dict[tuple[str, bool], float] = {}
 
     @cached_property
     def values(self) -> Mapping[str, Array]:
@@ -87,21 +87,22 @@ class Subject:
         """The output in float64."""
         return self.values[self.graph.outputs[OUTPUT]]
 
-    def deployed(self, precision: str) -> Graph:
-        """The graph as a healthy engine of that precision holds it."""
-        if precision not in self._deployed:
-            self._deployed[precision] = deployed(self.graph, precision)
-        return self._deployed[precision]
+    def deployed(self, way: Variation) -> Graph:
+        """The graph as a healthy engine holds it."""
+        key = way.precision, way.folds
+        if key not in self._deployed:
+            self._deployed[key] = way.deployed(self.graph)
+        return self._deployed[key]
 
-    def predicted(self, precision: str) -> float:
+    def predicted(self, way: Variation) -> float:
         """The expected RMS error of the output, in its own units."""
-        if precision not in self._predicted:
-            arithmetic = ARITHMETIC[precision]
-            run, noise = Interpreter(self.deployed(precision)), Noise(arithmetic)
+        key = way.precision, way.folds
+        if key not in self._predicted:
+            run, noise = Interpreter(self.deployed(way)), Noise(ARITHMETIC[way.precision])
             noisy = (run.run({INPUT: self.x}, after=noise)[OUTPUT] for _ in range(NOISY_RUNS))
             errors = [rms(y - self.exact) for y in noisy]
-            self._predicted[precision] = expected(errors) * noise.scale
-        return self._predicted[precision]
+            self._predicted[key] = expected(errors) * noise.scale
+        return self._predicted[key]
 
     # ---- the runs --------------------------------------------------------------------------
 
@@ -117,9 +118,8 @@ class Subject:
         self, variation: str, graph: Graph, fault: str | None, place: str | None
     ) -> Observation:
         way = HEALTHY[variation]
-        made = self.deployed(way.precision)
-        shipped = way.run(graph, self.x, ())
-        output = _output(graph, way.precision, shipped)
+        made = self.deployed(way)
+        output = way.run(graph, self.x, ())[way.deployed(graph).outputs[OUTPUT]]
         seen = {INPUT: self.x, **way.run(graph, self.x, boundaries(made))}
         return Observation(
             subject=self.name,
@@ -129,7 +129,7 @@ class Subject:
             place=place,
             change=0.0 if fault is None else self._change(graph),
             structure=self._structure(graph, way.precision),
-            output=self._ratio(output, way.precision),
+            output=self._ratio(output, way),
             places=self._places(made, seen, way.precision),
             nodes=self._places(made, _of_nodes(made, seen), way.precision, missing=False),
             fused=self._fused(graph, made, variation),
@@ -142,10 +142,10 @@ class Subject:
         with np.errstate(all="ignore"):
             return float(rms(after - self.exact) / rms(self.exact))
 
-    def _ratio(self, output: NDArray[np.generic], precision: str) -> float | None:
+    def _ratio(self, output: NDArray[np.generic], way: Variation) -> float | None:
         if not np.isfinite(output).all():
             return None
-        return rms(output.astype(np.float64) - self.exact) / self.predicted(precision)
+        return rms(output.astype(np.float64) - self.exact) / self.predicted(way)
 
     def _places(
         self, made: Graph, seen: Values, precision: str, *, missing: bool = True
@@ -168,17 +168,13 @@ class Subject:
             sentences = compare(self._onnx(graph, "f16"), self._onnx(self.graph, "f16"))
         else:
             model = canonical_onnx(canonical_graph(graph), self.genotype, self.network)
-            expected = canonical_onnx(self.deployed("f32"), self.genotype, self.network)
+            expected = canonical_onnx(canonical_graph(self.graph), self.genotype, self.network)
             result = judge_structure(model, expected, self.genotype, self.network)
             sentences = list(result.differences)
         return tuple(dict.fromkeys(sentence.partition(":")[0] for sentence in sentences))
 
     def _onnx(self, graph: Graph, precision: str) -> onnx.ModelProto:
         return write_onnx(deployed(graph, precision), {})
-
-
-def _output(graph: Graph, precision: str, values: Values) -> NDArray[np.generic]:
-    return values[deployed(graph, precision).outputs[OUTPUT]]
 
 
 def _of_nodes(graph: Graph, seen: Values) -> Values:

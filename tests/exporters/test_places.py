@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from compiler.interpreter import Interpreter
 from compiler.lower import lower
+from compiler.ops import BatchNorm
 from compiler.places import boundaries, place_name, region
 from compiler.precision import typed
 from datac.published import load
@@ -17,7 +18,7 @@ from exporters.canonical import canonical_graph
 from exporters.check import check
 from exporters.expose import LABEL, expose
 from exporters.faults import FAULTS, inject
-from exporters.faults.runtimes import HEALTHY, deployed
+from exporters.faults.runtimes import HEALTHY
 from exporters.initialise import initialise
 from exporters.places import TOLERATED, judge_places, unseen
 from exporters.rounding import ARITHMETIC
@@ -34,7 +35,7 @@ def net(networks):
 
 
 def seen_by(variation, graph, x):
-    values = boundaries(deployed(graph, variation.precision))
+    values = boundaries(variation.deployed(graph))
     return {"input": x} | variation.run(graph, x, values)
 
 
@@ -42,12 +43,31 @@ def seen_by(variation, graph, x):
 def test_what_is_healthy_is_well_within_its_tolerance(name, net):
     graph, x = net
     way = HEALTHY[name]
-    made = deployed(graph, way.precision)
+    made = way.deployed(graph)
     seen = seen_by(way, graph, x)
     errors = judge_places(made, seen, ARITHMETIC[way.precision])
     assert unseen(made, seen) == []
     assert {error.place for error in errors} >= {place_name(made[v]) for v in boundaries(made)}
     assert max(error.ratio for error in errors) < TOLERATED / 1.2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_batch_norms_that_nobody_folded_round_their_scales_and_shifts(seed, net):
+    graph, x = net[0].copy(), net[1]
+    draw = np.random.default_rng(seed)
+    for name, weight in graph.weights.items():
+        if name.endswith("running_var"):  # scales of up to 200, where epsilon counts
+            spread = 10 ** draw.uniform(-5, 0, weight.shape)
+            graph.weights[name] = spread.astype(np.float32)
+        elif name.endswith("running_mean"):
+            graph.weights[name] = draw.standard_normal(weight.shape).astype(np.float32)
+    values = [node.name for node in graph.nodes() if node.operands]
+    way = HEALTHY["ONNX Runtime, batch norms not folded"]
+    seen = {"input": x} | way.run(graph, x, values)
+    errors = judge_places(graph, seen, ARITHMETIC["f32"])
+    norms = [error.ratio for error in errors if isinstance(graph[error.value].op, BatchNorm)]
+    assert len(norms) > 20
+    assert max(norms) < TOLERATED
 
 
 @settings(max_examples=20, deadline=None)
