@@ -13,11 +13,10 @@ from compiler.graph import Weights
 from compiler.lower import lower
 from compiler.weights import check_weights, read_weights_file
 from datac.documents.build_folder import GENOTYPE, WEIGHTS
+from datac.documents.child import finished_child
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
-from datac.documents.read import read_json
 from datac.errors import BadInput
-from datac.output_folder import state_of
 
 HEAD = ("classes", "head_channels")
 """Sizes of a network that its head depends on, and its backbone does not."""
@@ -57,20 +56,10 @@ def backbone(child: Path, genotype: Genotype, network: Network) -> Weights:
 
 def _network_of(child: Path, genotype: Genotype, option: str) -> Network:
     """What surrounds the cells of a finished child, which are those of `genotype`."""
-    state = state_of(child)
-    if state is not None and state[0] == "run":
-        raise BadInput(f"{child} is a search; begin with what it left by --inherit {child}")
-    if state == ("child", False):
-        raise BadInput(f"{child} is an unfinished training; finish it with --resume first")
-    theirs = read_json(child / GENOTYPE, Genotype)
-    if theirs.network is None:
+    network = finished_child(child, genotype).network
+    if network is None:
         raise BadInput(f"{child / GENOTYPE}: says no network; {option} takes a trained child")
-    if theirs.hash != genotype.hash:
-        raise BadInput(
-            f"{child} was trained with other cells ({theirs.hash[:12]}, not {genotype.hash[:12]}); "
-            f"give {child / GENOTYPE} as the genotype"
-        )
-    return theirs.network
+    return network
 
 
 def _shapes(genotype: Genotype, network: Network) -> dict[str, tuple[int, ...]]:

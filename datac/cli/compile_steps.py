@@ -13,14 +13,14 @@ from datac.cli.progress import progress_line
 from datac.cli.terminal import output
 from datac.datasets import open_dataset
 from datac.documents.build_folder import GENOTYPE, MANIFEST, MODEL, PAGE, WEIGHTS
+from datac.documents.child import finished_child
 from datac.documents.genotype import Genotype
 from datac.documents.network import Network
-from datac.documents.read import read_genotype, read_json
+from datac.documents.read import read_genotype
 from datac.documents.report import Report
 from datac.documents.sentences import counted
 from datac.errors import BadInput
 from datac.exit_codes import ExitCode, worst_exit_code
-from datac.output_folder import state_of
 from datac.published import NAMES
 from datac.report.page import write_page
 from datac.report.summary import summarise
@@ -165,18 +165,8 @@ def _with_data(request: Request, inputs: Inputs, network: Network) -> Request:
 
 def _child(folder: Path, genotype: Genotype) -> tuple[Genotype, Path]:
     """The network that a child was trained with goes before the one it was searched with."""
-    state = state_of(folder)
-    if state is not None and state[0] == "run":
-        raise BadInput(f"{folder} is a search; train it with datac train --inherit {folder}")
-    if state == ("child", False):
-        raise BadInput(f"{folder} holds an unfinished child; finish it with datac train --resume")
-    trained = read_json(folder / GENOTYPE, Genotype)
-    if trained.hash != genotype.hash:
-        raise BadInput(
-            f"{folder} was trained for the genotype {trained.hash[:12]}, not for "
-            f"{genotype.hash[:12]}; give {folder / GENOTYPE} as the genotype"
-        )
-    return genotype.model_copy(update={"network": trained.network}), folder / WEIGHTS
+    network = finished_child(folder, genotype).network
+    return genotype.model_copy(update={"network": network}), folder / WEIGHTS
 
 
 def exit_code(report: Report) -> ExitCode:

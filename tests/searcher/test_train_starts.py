@@ -153,10 +153,12 @@ def test_all_weights_of_another_network_are_refused(classifier, tmp_path):
         trained(tmp_path / "child", wide, weights=classifier)
     half = shutil.copytree(classifier, tmp_path / "half")
     mark(half, "child", finished=False)
-    with pytest.raises(BadInput, match="is an unfinished training; finish it with --resume"):
+    with pytest.raises(BadInput, match="unfinished child; finish it with datac train --resume"):
         trained(tmp_path / "child", IMAGENET, weights=half)
     mark(half, "run", finished=True)
-    with pytest.raises(BadInput, match="is a search; begin with what it left by --inherit"):
+    with pytest.raises(
+        BadInput, match="a search; train a child with what it left, datac train --inherit"
+    ):
         trained(tmp_path / "child", IMAGENET, weights=half)
     with pytest.raises(BadInput, match="was trained with other cells"):
         trained(tmp_path / "child", IMAGENET, genotype=load("data-m7"), weights=classifier)

@@ -335,7 +335,7 @@ def test_a_published_name_wins_over_a_folder_of_that_name(empty, tiny):
 
 @pytest.mark.parametrize(
     ("kind", "sentence"),
-    [("child", "holds an unfinished child"), ("run", "is a search; train it with")],
+    [("child", "holds an unfinished child"), ("run", "is a search; train a child with")],
 )
 def test_weights_that_are_not_ready_are_refused(empty, tiny, capsys, kind, sentence):
     (empty / "ti").mkdir()
