@@ -1,13 +1,15 @@
-"""Healthy ways to run a network: runtimes, optimisation levels, threads, precisions, orders.
+"""Healthy ways to run a network: runtimes, optimisation, threads, precisions, orders, instructions.
 
 What differs between them is rounding and nothing else, so none may raise an alarm.
 """
 
 from __future__ import annotations
 
+import platform
 import tempfile
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,13 @@ from datac.documents.precision import PRECISIONS, Precision
 from exporters.canonical import canonical_graph
 from exporters.expose import expose
 from exporters.faults.fault import rebuilt
+from exporters.faults.instruction_sets import (
+    ONEDNN_SSE4,
+    OPENBLAS_AVX2,
+    OPENBLAS_SSE4,
+    Setting,
+    run_with,
+)
 from exporters.onnx_writer import write_onnx
 from exporters.precision import Plan
 from exporters.precision import deployed as deployed_by
@@ -32,6 +41,8 @@ from exporters.targets.target import Missing
 
 Float32 = NDArray[np.float32]
 Values = dict[str, NDArray[np.generic]]
+
+X86_64 = ("x86_64", "amd64")
 
 PLANS: dict[str, Precision] = {"tf32": "f32"}
 """Precision of the arithmetic → that of the engine, where the two differ."""
@@ -57,13 +68,15 @@ class Variation:
 
     The graph has weights, and its batch norms are not folded; x: (N, C, H, W). Outputs come by
     the name of their node in the deployed graph. needs: the target whose package and processor it
-    takes; None for numpy alone. folds: the batch norms, as every engine of datac does.
+    takes; None for numpy alone. folds: the batch norms, as every engine of datac does. setting:
+    what tells its library of an instruction set of x86-64.
     """
 
     precision: str
     run: Callable[[Graph, Float32, Collection[str]], Values]
     needs: str | None = None
     folds: bool = True
+    setting: Setting | None = None
 
     def deployed(self, graph: Graph) -> Graph:
         """What it runs. TargetFailed where a weight is too large for its type."""
@@ -71,6 +84,8 @@ class Variation:
 
     def missing(self) -> Missing | None:
         """What this machine lacks for it, if anything."""
+        if self.setting is not None and platform.machine().lower() not in X86_64:
+            return Missing("this processor is no x86-64", "run it on one")
         if self.needs is None:
             return None
         target = resolve(self.needs)
@@ -153,46 +168,47 @@ def _reordered(graph: Graph) -> Graph:
 # ---- OpenVINO ---------------------------------------------------------------------------------
 
 
+def run_openvino(precision: str, graph: Graph, x: Float32, seen: Collection[str]) -> Values:
+    """The folded graph, in that inference precision."""
+    import openvino
+
+    folded = canonical_graph(graph)
+    labels = {name: folded[name].label for name in seen if name in folded}
+    model = expose(write_onnx(folded, {}), labels.values())
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": 1,
+        "NUM_STREAMS": "1",
+    }
+    compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
+    request = compiled.create_infer_request()
+    request.infer({INPUT: x})
+    names = [output.name for output in model.graph.output]
+    answers = {name: np.array(request.get_tensor(name).data) for name in names}
+    values = _by_node(folded, labels, answers)
+    made = deployed(graph, precision)
+    return values | {name: answers[key] for key, name in made.outputs.items()}
+
+
 def _openvino(precision: str) -> Variation:
-    def run(graph: Graph, x: Float32, seen: Collection[str]) -> Values:
-        import openvino
-
-        folded = canonical_graph(graph)
-        labels = {name: folded[name].label for name in seen if name in folded}
-        model = expose(write_onnx(folded, {}), labels.values())
-        core = openvino.Core()
-        settings = {
-            "INFERENCE_PRECISION_HINT": precision,
-            "INFERENCE_NUM_THREADS": 1,
-            "NUM_STREAMS": "1",
-        }
-        compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
-        request = compiled.create_infer_request()
-        request.infer({INPUT: x})
-        names = [output.name for output in model.graph.output]
-        answers = {name: np.array(request.get_tensor(name).data) for name in names}
-        values = _by_node(folded, labels, answers)
-        made = deployed(graph, precision)
-        return values | {name: answers[key] for key, name in made.outputs.items()}
-
-    return Variation(precision, run, "openvino")
+    return Variation(precision, partial(run_openvino, precision), "openvino")
 
 
 # ---- rounding that no processor here does -------------------------------------------------------
 
 
+def run_numpy(precision: str, graph: Graph, x: Float32, seen: Collection[str]) -> Values:
+    """In float32, each result rounded as the precision rounds it."""
+    made = deployed(graph, precision)
+    names = [name for name in seen if name in made]
+    wanted = [*names, *made.outputs.values()]
+    after = {"tf32": _tensor_float, "bf16": _brain_float}.get(precision)
+    return {**Interpreter(made, np.float32).run({INPUT: x}, wanted=wanted, after=after)}
+
+
 def _numpy(precision: str) -> Variation:
-    """Numpy in float32, each result rounded as the precision rounds it."""
-
-    def run(graph: Graph, x: Float32, seen: Collection[str]) -> Values:
-        made = deployed(graph, precision)
-        names = [name for name in seen if name in made]
-        wanted = [*names, *made.outputs.values()]
-        after = {"tf32": _tensor_float, "bf16": _brain_float}.get(precision)
-        run = Interpreter(made, np.float32)
-        return {**run.run({INPUT: x}, wanted=wanted, after=after)}
-
-    return Variation(precision, run)
+    return Variation(precision, partial(run_numpy, precision))
 
 
 def _tensor_float(
@@ -219,6 +235,10 @@ def to_tf32(x: Array) -> Array:
     return ((bits + half) & np.uint32(0xFFFFE000)).view(np.float32)
 
 
+def _with_setting(way: Variation, setting: Setting) -> Variation:
+    return replace(way, run=partial(run_with, setting, way.run), setting=setting)
+
+
 HEALTHY: dict[str, Variation] = {
     "ONNX Runtime, not optimised": _onnxruntime("f32", "ORT_DISABLE_ALL", 1),
     "ONNX Runtime, basic": _onnxruntime("f32", "ORT_ENABLE_BASIC", 1),
@@ -227,7 +247,10 @@ HEALTHY: dict[str, Variation] = {
     "ONNX Runtime, sums reversed": _onnxruntime("f32", "ORT_ENABLE_ALL", 1, reorder=True),
     "ONNX Runtime, batch norms not folded": Variation("f32", _unfolded, "onnx", folds=False),
     "OpenVINO": _openvino("f32"),
+    "OpenVINO, SSE4": _with_setting(_openvino("f32"), ONEDNN_SSE4),
     "numpy": _numpy("f32"),
+    "numpy, AVX2": _with_setting(_numpy("f32"), OPENBLAS_AVX2),
+    "numpy, SSE4": _with_setting(_numpy("f32"), OPENBLAS_SSE4),
     "TF32 rounding": _numpy("tf32"),
     "ONNX Runtime f16, not optimised": _onnxruntime("f16", "ORT_DISABLE_ALL", 1),
     "ONNX Runtime f16": _onnxruntime("f16", "ORT_ENABLE_ALL", 1),

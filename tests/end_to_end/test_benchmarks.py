@@ -68,9 +68,9 @@ def test_the_gate_is_tried_on_faults_and_goes_on_where_it_was(tmp_path):
     for _ in range(2):  # a subject of each half
         done = started("gate.py", *one, "1", folder=tmp_path)
     seen = [json.loads(line) for line in (tmp_path / "gate.jsonl").read_text().splitlines()]
-    assert [o["fault"] for o in seen].count(None) == 2 * 8
+    assert [o["fault"] for o in seen].count(None) == 2 * 11
     assert {o["subject"].partition("/")[0] for o in seen} == {"setting", "trying"}
-    assert "| f32 | together | 1 / 1 | 0 / 8 | 1 / 1 | 1 / 1 |" in done.stdout
+    assert "| f32 | together | 1 / 1 | 0 / 11 | 1 / 1 | 1 / 1 |" in done.stdout
 
 
 def test_a_search_step_is_measured_beside_the_dense_one(tmp_path):
