@@ -15,6 +15,8 @@ far the sum is off is measured on other genotypes, which no fit has seen.
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -24,16 +26,12 @@ from typing import Any
 
 import numpy as np
 
-from compiler.candidates import CANDIDATES, Place
 from compiler.graph import Graph
-from compiler.lower import INPUT, OUTPUT, lower
-from compiler.ops import Conv, Input, Relu, Sum
+from compiler.lower import INPUT, lower
 from compiler.passes import CANONICAL, REWRITES
 from compiler.path_places import PathPlace, path_places
-from compiler.proof import randomise
 from compiler.rewrite import apply
-from compiler.scope import Scope
-from datac.documents.genotype import CELL_KINDS, Cell, Genotype, Node
+from datac.documents.genotype import Genotype
 from datac.documents.latency_table import (
     LatencyEntry,
     LatencyRemainder,
@@ -43,9 +41,12 @@ from datac.documents.latency_table import (
 )
 from datac.documents.network import Network
 from datac.documents.precision import Precision
+from datac.documents.read import read_json
 from datac.documents.report import Latency
 from datac.documents.search_space import SearchSpace
+from datac.documents.unfinished_table import UnfinishedTable
 from datac.errors import BadInput, PlatformMissing
+from datac.output_folder import write_beside
 from exporters.control import FEWEST_ROUNDS, interval
 from exporters.default_plan import rewrites_for
 from exporters.environment import environment
@@ -55,12 +56,7 @@ from exporters.onnx_writer import write_onnx
 from exporters.targets import resolve
 from exporters.targets.specialise import write_model
 from exporters.targets.target import BuildOptions, Runner, missing_for
-
-COPIES = 3
-"""Of a candidate in its context: more of them stand out better from the noise."""
-
-MOST_PATHS = 4
-"""Of a node in a random genotype."""
+from exporters.timed_networks import COPIES, bind_randomly, context_graph, random_genotype
 
 TOGETHER = 12
 """Whole networks that are loaded at once; each holds its weights and its largest activations."""
@@ -72,7 +68,11 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Course:
-    """What to measure. fitted, held_out: how many random genotypes. seconds: for each group."""
+    """What to measure. fitted, held_out: how many random genotypes. seconds: for each group.
+
+    unfinished: a file that is written after each group and gone on from; whoever keeps the table
+    removes it.
+    """
 
     target: str
     network: Network
@@ -86,6 +86,7 @@ class Course:
     seed: int = 0
     progress: Progress | None = None
     command: str = ""
+    unfinished: Path | None = None
 
     def say(self, what: str, share: float) -> None:
         """Report progress."""
@@ -113,8 +114,7 @@ class _Measuring:
         if lacking is not None:
             # What the target says besides is about a build.
             raise PlatformMissing(f"{lacking.what}; measure the table where such engines run")
-        self._threads: int | None = None
-        self._device = "cpu"
+        self._found = self._begun()
 
     def run(self) -> tuple[LatencyTable, Residual]:
         places = path_places(self._course.network, self._course.space)[0]
@@ -139,10 +139,12 @@ class _Measuring:
         for place in known.values():
             at = (place.shape, place.stride, place.dilation, place.unstrided)
             contexts.setdefault(at, []).append(place)
-        entries: dict[Any, LatencyEntry] = {}
+        entries: dict[Any, LatencyEntry] = {entry.key: entry for entry in self._found.entries}
         for done, those in enumerate(contexts.values()):
             self._course.say("candidates", done / len(contexts))
-            entries |= self._context(those)
+            if any(place.key(self._course.target, dtype) not in entries for place in those):
+                entries |= self._context(those)
+                self._keep(entries=tuple(entries.values()))
         return entries
 
     def _context(self, places: Sequence[PathPlace]) -> dict[Any, LatencyEntry]:
@@ -185,7 +187,9 @@ class _Measuring:
             fewest_rounds=FEWEST_ROUNDS,
         )
         first = next(iter(runners.values()))
-        self._threads, self._device = first.threads, first.device
+        self._found = self._found.model_copy(
+            update={"threads": first.threads, "device": first.device}
+        )
         return times
 
     def _load(self, stack: ExitStack, graph: Graph) -> Runner:
@@ -215,12 +219,14 @@ class _Measuring:
         A group takes every k-th, so that those fitted and those held out share its rounds.
         """
         groups = -(-len(genotypes) // TOGETHER)
-        found: dict[int, float] = {}
+        found = {**self._found.networks}
         for group in range(groups):
             self._course.say("whole networks", group / groups)
             numbers = range(group, len(genotypes), groups)
             seconds = 6 * self._course.seconds / groups
-            found |= self._group({number: genotypes[number] for number in numbers}, seconds)
+            if not found.keys() >= {*numbers}:
+                found |= self._group({number: genotypes[number] for number in numbers}, seconds)
+                self._keep(networks={**found})
         return [found[number] for number in range(len(genotypes))]
 
     def _group(self, genotypes: Mapping[int, Genotype], seconds: float) -> dict[int, float]:
@@ -229,7 +235,7 @@ class _Measuring:
             runners = {}
             for number, genotype in genotypes.items():
                 graph = lower(genotype, self._course.network)
-                _bind(graph, number)
+                bind_randomly(graph, number)
                 runners[str(number)] = self._load(stack, graph)
             times = self._measure(runners, (1, *self._course.network.input), seconds)
         return {int(name): float(np.median(times[name].round_medians)) for name in runners}
@@ -247,6 +253,33 @@ class _Measuring:
             sums[place.operation] += entry.median_ms * place.count(genotype)
         return sums
 
+    # ---- what an interruption leaves -------------------------------------------------------------
+
+    def _begun(self) -> UnfinishedTable:
+        """What is there of the same course, if anything."""
+        digest, path = self._digest(), self._course.unfinished
+        if path is not None and path.exists():
+            found = read_json(path, UnfinishedTable)
+            if found.course == digest:
+                return found
+        return UnfinishedTable(course=digest)
+
+    def _keep(self, **measured: object) -> None:
+        self._found = self._found.model_copy(update=measured)
+        if self._course.unfinished is not None:
+            write_beside(self._course.unfinished, self._found.to_json())
+
+    def _digest(self) -> str:
+        """Of everything that the times depend on."""
+        course, here = self._course, environment()
+        told = (course.target, course.precision, course.threads, course.seconds, course.seed)
+        counts = (course.fitted, course.held_out)
+        documents = (course.network.bare.model_dump_json(), course.space.model_dump_json())
+        machine = (here.processor, here.cores, here.platform, *self._runtime(here.packages))
+        rewrites = rewrites_for(course.target, self._options)
+        everything = json.dumps([told, counts, documents, machine, rewrites])
+        return hashlib.sha256(everything.encode()).hexdigest()
+
     # ---- the document ----------------------------------------------------------------------------
 
     def _table(
@@ -260,9 +293,9 @@ class _Measuring:
         name, version = self._runtime(here.packages)
         return LatencyTable(
             machine=Machine(
-                device=here.processor if self._device == "cpu" else self._device,
+                device=here.processor if self._found.device == "cpu" else self._found.device,
                 cores=here.cores,
-                threads=self._threads,
+                threads=self._found.threads,
                 platform=here.platform,
             ),
             runtimes={self._course.target: Runtime(name=name, version=version)},
@@ -293,56 +326,6 @@ class _Measuring:
         }
         name = names[self._course.target]
         return name, packages.get(name) or packages.get(f"{name}-gpu", "unknown")
-
-
-def context_graph(place: PathPlace, operation: str | None) -> Graph:
-    """A convolution, paths that add to another's result, and a convolution that reads the sum.
-
-    operation: of the paths; None leaves them out.
-    """
-    channels, height, width = place.shape
-    graph = Graph()
-    x = graph.add(INPUT, Input(("N", channels, height, width)))
-    scope = Scope(graph)
-    read = scope.add("preprocess", Conv(channels, channels, bias=True), x)
-    stride = (place.stride, place.stride)
-    base = scope.add("base", Conv(channels, channels, stride=stride, bias=True), read)
-    where = Place(channels, place.stride, place.dilation, unstrided=place.unstrided)
-    added = [base]
-    for copy in range(COPIES if operation is not None else 0):
-        inner = scope.inside(f"cell0/node2/path{copy}", cell=0, node=2, path=copy)
-        assert operation is not None
-        added.append(CANDIDATES[operation](inner, read, where))
-    total = scope.add("sum", Sum(), *added)
-    after = scope.add(
-        "after", Conv(channels, channels, bias=True), scope.add("relu", Relu(), total)
-    )
-    graph.set_output(OUTPUT, after)
-    _bind(graph, 0)
-    return graph
-
-
-def _bind(graph: Graph, seed: int) -> None:
-    """Random weights in float32; what they are takes no time."""
-    randomise(graph, seed)
-    graph.weights = {
-        name: value.astype(np.float32) if value.dtype.kind == "f" else value
-        for name, value in graph.weights.items()
-    }
-
-
-def random_genotype(space: SearchSpace, draw: np.random.Generator) -> Genotype:
-    """Every node adds 1 to `MOST_PATHS` different paths, each set as likely as any of its size."""
-    cells = {}
-    for kind in CELL_KINDS:
-        nodes = []
-        for number in space.numbers():
-            paths = space.paths(number)
-            count = int(draw.integers(1, min(MOST_PATHS, len(paths)) + 1))
-            chosen = sorted(draw.choice(len(paths), count, replace=False).tolist())
-            nodes.append(Node(paths=tuple(paths[index] for index in chosen)))
-        cells[kind] = Cell(nodes=tuple(nodes), output=tuple(space.numbers()))
-    return Genotype(cells=cells)
 
 
 def _scaled(entry: LatencyEntry, factor: float) -> LatencyEntry:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datac.cli.options import NetworkOptions
     from datac.documents.latency_table import LatencyTable
     from exporters.latency_fit import Residual
+    from exporters.latency_table import Course
 
 
 @click.command()
@@ -94,7 +95,7 @@ def table(
     from datac.documents.sentences import first_problem
     from datac.errors import BadInput
     from datac.output_folder import check_writable_file, write_beside
-    from exporters.latency_table import Course, make_table
+    from exporters.latency_table import Course
 
     check_writable_file(out)
     check_replaceable_file(out, LatencyTable)
@@ -106,6 +107,7 @@ def table(
     every = Cell(nodes=(Node(paths=space.paths(2)),), output=(2,))
     check_operations(Genotype(cells={"normal": every, "reduction": every}))
     network = network_from(network_options, None, None if data is None else open_dataset(data))
+    unfinished = _unfinished(out)
     with progress_line() as show:
         course = Course(
             target,
@@ -113,12 +115,43 @@ def table(
             space,
             progress=show,
             command=command_line(),
+            unfinished=unfinished,
             **settings,  # type: ignore[arg-type]
         )
-        found, residual = make_table(course)
+        found, residual = _measured(course)
     write_beside(out, found.to_json())
+    if unfinished is not None:
+        unfinished.unlink(missing_ok=True)
     _print(found, residual, out)
     return ExitCode.PASS if residual.small else ExitCode.INCONCLUSIVE
+
+
+def _unfinished(out: Path) -> Path | None:
+    """Beside the table: what is measured so far. None where the table goes to no file."""
+    from datac.documents.read import check_replaceable_file
+    from datac.documents.unfinished_table import UnfinishedTable
+    from datac.output_folder import check_writable_file
+
+    if out.exists() and not out.is_file():
+        return None
+    beside = out.with_name(f"{out.name}.unfinished")
+    check_writable_file(beside)
+    check_replaceable_file(beside, UnfinishedTable)
+    return beside
+
+
+def _measured(course: Course) -> tuple[LatencyTable, Residual]:
+    from exporters.latency_table import make_table
+
+    try:
+        return make_table(course)
+    except KeyboardInterrupt as stop:
+        if course.unfinished is None or not course.unfinished.exists():
+            raise
+        raise KeyboardInterrupt(
+            f"interrupted; {course.unfinished} holds what was measured so far, and the same "
+            "command goes on"
+        ) from stop
 
 
 def _print(found: LatencyTable, residual: Residual, out: Path) -> None:

@@ -34,6 +34,7 @@ from datac.documents.selftest import SelfTest
 from datac.documents.sentences import first_problem, nearest, printable, quote
 from datac.documents.text_forms import parse_text
 from datac.documents.train_result import TrainResult
+from datac.documents.unfinished_table import UnfinishedTable
 from datac.errors import BadInput
 from datac.published import NAMES, load
 
@@ -71,6 +72,7 @@ FORMATS: dict[str, Format] = {
     "datac.derivation/1": Format(Derivation),
     "datac.train_result/1": Format(TrainResult),
     "datac.latency_table/1": Format(LatencyTable, limit_bytes=64 * MIB),
+    "datac.unfinished_table/1": Format(UnfinishedTable, limit_bytes=64 * MIB),
     "datac.dataset_summary/1": Format(DatasetSummary),
     "datac.diagnosis/1": Format(Diagnosis),
     "datac.manifest/1": Format(Manifest),

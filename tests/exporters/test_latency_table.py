@@ -13,24 +13,26 @@ from compiler.candidates import SEARCH_SPACE
 from compiler.path_places import path_places
 from compiler.verify import verify
 from datac.cli import run
-from datac.documents.latency_table import LatencyRemainder, LatencyTable, Machine, Runtime
+from datac.documents.latency_table import (
+    LatencyEntry,
+    LatencyRemainder,
+    LatencyTable,
+    Machine,
+    Runtime,
+)
 from datac.documents.read import read_json
 from datac.documents.search_space import SearchSpace
+from datac.documents.unfinished_table import UnfinishedTable
 from datac.errors import BadInput, PlatformMissing
+from datac.exit_codes import ExitCode
 from datac.published import load
 from exporters import latency_table
 from exporters.export import compile_genotype
 from exporters.latency_fit import Residual, fit
-from exporters.latency_table import (
-    COPIES,
-    MOST_PATHS,
-    Course,
-    context_graph,
-    make_table,
-    random_genotype,
-)
+from exporters.latency_table import Course, make_table
 from exporters.predicted import predicted_ms
 from exporters.request import Request
+from exporters.timed_networks import COPIES, MOST_PATHS, context_graph, random_genotype
 from searcher.path_costs import timed_costs
 
 SPACE = SearchSpace(candidates=SEARCH_SPACE, nodes=2)
@@ -160,12 +162,16 @@ def empty_table(device, target, threads):
     )
 
 
+WORDS = [
+    *("table", "--target", "openvino", "--channels", "4", "--cells", "3", "--classes", "3"),
+    *("--input", "3x8x8", "--nodes", "1", "--candidates", "none,skip_connect,sep_conv_3x3"),
+    *("--fitted", "8", "--held-out", "2", "--seconds", "0.1", "--threads", "1"),
+]
+
+
 def test_the_command_writes_a_table_with_the_command_that_renews_it(tmp_path, capsys):
     out = tmp_path / "table.json"
-    words = ["table", "--target", "openvino", "--channels", "4", "--cells", "3", "--classes", "3"]
-    words += ["--input", "3x8x8", "--nodes", "1", "--candidates", "none,skip_connect,sep_conv_3x3"]
-    words += ["--fitted", "8", "--held-out", "2", "--seconds", "0.1", "--threads", "1"]
-    assert run([*words, "--out", str(out)]) in (0, 4)  # so short a time is off by anything
+    assert run([*WORDS, "--out", str(out)]) in (0, 4)  # so short a time is off by anything
     assert "on 2 genotypes that it has not seen" in capsys.readouterr().out
     table = read_json(out, LatencyTable)
     assert {entry.operation for entry in table.entries} == {"skip_connect", "sep_conv_3x3"}
@@ -176,8 +182,66 @@ def test_the_command_writes_a_table_with_the_command_that_renews_it(tmp_path, ca
         ("skip_connect,skip_connect", "a candidate stands twice"),
         ("none", "there is no candidate to choose"),
     ):
-        assert run([*words, "--candidates", names, "--out", str(out)]) == 2
+        assert run([*WORDS, "--candidates", names, "--out", str(out)]) == 2
         assert says in capsys.readouterr().err
+
+
+def test_interrupted_it_goes_on_and_measures_nothing_twice(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(latency_table, "TOGETHER", 5)  # ten networks: two groups
+    out, beside = tmp_path / "table.json", tmp_path / "table.json.unfinished"
+    measure, calls, stops = latency_table.measure, [], [1, 3, 3]
+
+    def counted(*arguments, **named):
+        calls.append(1)
+        if [len(calls)] == stops[:1]:
+            raise KeyboardInterrupt
+        return measure(*arguments, **named)
+
+    monkeypatch.setattr(latency_table, "measure", counted)
+    command = [*WORDS, "--out", str(out)]
+    assert run(command) == ExitCode.INTERRUPTED
+    assert capsys.readouterr().err.splitlines()[-1] == "datac: interrupted"
+    assert [*tmp_path.iterdir()] == []
+    found = []
+    for _ in range(2):
+        calls.clear()
+        del stops[0]
+        assert run(command) == ExitCode.INTERRUPTED
+        said = f"{beside} holds what was measured so far, and the same command goes on"
+        assert said in capsys.readouterr().err
+        found.append(read_json(beside, UnfinishedTable))
+    first, second = found
+    assert 0 < len(first.entries) < len(second.entries)
+    assert second.entries[: len(first.entries)] == first.entries
+    calls.clear()
+    stops.clear()
+    assert run(command) in (0, 4)
+    left = len(calls)
+    assert [*tmp_path.iterdir()] == [out]
+    calls.clear()
+    assert run([*command, "--seed", "1"]) in (0, 4)  # another course, from its beginning
+    assert len(calls) == left + 4
+
+
+def test_what_was_measured_otherwise_is_not_gone_on_from(tmp_path, monkeypatch):
+    out, beside = tmp_path / "table.json", tmp_path / "table.json.unfinished"
+    entry = LatencyEntry(
+        target="openvino",
+        operation="skip_connect",
+        shape=(1, 4, 8, 8),
+        stride=1,
+        dtype="f32",
+        n=1,
+        median_ms=1e6,
+        interval_ms=(1e6, 1e6),
+    )
+    beside.write_text(UnfinishedTable(course="another", entries=(entry,)).to_json())
+    assert run([*WORDS, "--out", str(out)]) in (0, 4)
+    assert max(entry.median_ms for entry in read_json(out, LatencyTable).entries) < 1e3
+    assert not beside.exists()
+    beside.write_text("mine")
+    assert run([*WORDS, "--out", str(out)]) == ExitCode.BAD_INPUT
+    assert beside.read_text() == "mine"
 
 
 @pytest.mark.parametrize(("predicted", "code"), [(1.05, 0), (7.8, 4)])
