@@ -74,10 +74,11 @@ def _remarks(target: TargetResult) -> list[Text]:
     remarks = []
     if target.reason is not None or target.status in ("missing", "failed"):
         remarks.append(wording.status(target))
-    if target.latency_ms is not None and not target.latency_ms.conclusive:
+    latency = target.latency_ms
+    if latency is not None and not latency.conclusive:
         remarks.append(
-            "the latency is inconclusive, its spread is too wide; time it on an idle machine, "
-            "or with --threads 1"
+            "the latency is inconclusive, its spread is too wide; time it on an idle machine"
+            + ("" if latency.threads == 1 else ", or with --threads 1")
         )
     remarks += [said for said in _said(target) if said]
     name = wording.target_name(target)

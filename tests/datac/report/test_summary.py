@@ -1,5 +1,6 @@
 import io
 
+import pytest
 from rich.console import Console
 
 from datac.report.summary import summarise
@@ -40,3 +41,15 @@ def test_it_fits_a_narrow_terminal(report, bare_report):
 def test_markup_in_a_report_is_printed_as_it_stands(report):
     hostile = report.model_copy(update={"weights": "[bold red]x[/] [/closing]"})
     assert "[bold red]x[/] [/closing]" in printed(hostile)
+
+
+@pytest.mark.parametrize(("threads", "advised"), [(1, False), (2, True), (None, True)])
+def test_one_thread_is_advised_where_there_were_more(report, threads, advised):
+    (noisy,) = [t for t in report.targets if t.latency_ms and not t.latency_ms.conclusive]
+    latency = noisy.latency_ms.model_copy(update={"threads": threads})
+    alone = report.model_copy(
+        update={"targets": (noisy.model_copy(update={"latency_ms": latency}),)}
+    )
+    text = " ".join(printed(alone).split())
+    assert "time it on an idle machine" in text
+    assert ("or with --threads 1" in text) == advised
