@@ -5,10 +5,12 @@ type with unit roundoff u gets a normal deviate of u / √3 times its magnitude:
 of ± u spreads. A convolution or linear layer that adds up K products p in that type rounds each of
 its partial sums: in random order their squares come to K · (Σp² / 6 + (Σp)² / 3) in all, and that
 is what it gets. The second term is for products of mostly one sign, as a ReLU before them makes
-them. Pools and the sums of a node get the squares of what they add up; a convolution whose operands
-are rounded before they are multiplied gets √2 · √Σp² of their unit. A batch norm that was not
-folded multiplies a whole channel by a scale and adds a shift that are rounded themselves: the same
-deviate for all values of the channel.
+them. A kernel may begin at the bias b and not end with it (oneDNN's without AVX2 does): then every
+partial sum holds it, which is K · b · (b + Σp) more, allowed for where that is above 0. Pools and
+the sums of a node get the squares of what they add up; a convolution whose operands are rounded
+before they are multiplied gets √2 · √Σp² of their unit. A batch norm that was not folded multiplies
+a whole channel by a scale and adds a shift that are rounded themselves: the same deviate for all
+values of the channel.
 """
 
 from __future__ import annotations
@@ -222,9 +224,10 @@ def _products(
     energy = bare.compute(squares, np.square(x))
     variance: Array = operands * energy
     if rounding.running_sum:
-        count = _counted(op, weights["weight"])
-        total = result - _bias(op, weights)
-        variance = variance + count * (energy / 6 + np.square(total) / 3)
+        count, bias = _counted(op, weights["weight"]), _bias(op, weights)
+        total = result - bias
+        begun = np.maximum(0, bias * result)
+        variance = variance + count * (energy / 6 + np.square(total) / 3 + begun)
     return np.sqrt(variance)
 
 
