@@ -119,7 +119,8 @@ class Subject:
     ) -> Observation:
         way = HEALTHY[variation]
         made = self.deployed(way)
-        output = way.run(graph, self.x, ())[way.deployed(graph).outputs[OUTPUT]]
+        own = made if graph is self.graph else way.deployed(graph)
+        output = way.run(graph, self.x, ())[own.outputs[OUTPUT]]
         seen = {INPUT: self.x, **way.run(graph, self.x, boundaries(made))}
         return Observation(
             subject=self.name,

@@ -5,7 +5,6 @@ What differs between them is rounding and nothing else, so none may raise an ala
 
 from __future__ import annotations
 
-import platform
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from exporters.canonical import canonical_graph
 from exporters.expose import expose
 from exporters.faults.fault import rebuilt
 from exporters.faults.instruction_sets import (
-    ONEDNN_SSE4,
+    ONEDNN_AVX,
     OPENBLAS_AVX2,
     OPENBLAS_SSE4,
     Setting,
@@ -41,8 +40,6 @@ from exporters.targets.target import Missing
 
 Float32 = NDArray[np.float32]
 Values = dict[str, NDArray[np.generic]]
-
-X86_64 = ("x86_64", "amd64")
 
 PLANS: dict[str, Precision] = {"tf32": "f32"}
 """Precision of the arithmetic → that of the engine, where the two differ."""
@@ -84,10 +81,9 @@ class Variation:
 
     def missing(self) -> Missing | None:
         """What this machine lacks for it, if anything."""
-        if self.setting is not None and platform.machine().lower() not in X86_64:
-            return Missing("this processor is no x86-64", "run it on one")
-        if self.needs is None:
-            return None
+        lacking = None if self.setting is None else self.setting.missing()
+        if lacking is not None or self.needs is None:
+            return lacking
         target = resolve(self.needs)
         return target.missing() or target.missing_precision(as_precision(self.precision))
 
@@ -247,7 +243,7 @@ HEALTHY: dict[str, Variation] = {
     "ONNX Runtime, sums reversed": _onnxruntime("f32", "ORT_ENABLE_ALL", 1, reorder=True),
     "ONNX Runtime, batch norms not folded": Variation("f32", _unfolded, "onnx", folds=False),
     "OpenVINO": _openvino("f32"),
-    "OpenVINO, SSE4": _with_setting(_openvino("f32"), ONEDNN_SSE4),
+    "OpenVINO, AVX": _with_setting(_openvino("f32"), ONEDNN_AVX),
     "numpy": _numpy("f32"),
     "numpy, AVX2": _with_setting(_numpy("f32"), OPENBLAS_AVX2),
     "numpy, SSE4": _with_setting(_numpy("f32"), OPENBLAS_SSE4),
