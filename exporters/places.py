@@ -34,9 +34,8 @@ STEADY = 0.1
 
 TOLERATED = 1.5
 """Times the predicted error of a place. Healthy runs of ONNX Runtime, OpenVINO and numpy, in f32,
-f16, bf16 and with TF32's rounding, optimised or not, stay below 1.31, but for one of 3,836 whose
-batch norms were not folded, at 1.82 (docs/results/gate.md); in int8 they were below 0.75
-(docs/results/precision.md)."""
+f16, bf16 and with TF32's rounding, optimised or not, with older instructions too, are at 1.31 at
+most (docs/results/gate.md); in int8 they were below 0.75 (docs/results/precision.md)."""
 
 Seen = Mapping[str, NDArray[np.generic]]
 """Name of a node → what the engine computed there, for one batch of inputs."""

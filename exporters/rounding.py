@@ -138,8 +138,9 @@ class Noise:
     def _of_channels(self, op: BatchNorm, weights: Mapping[str, Array], x: Array) -> Array:
         """What scale and shift of a batch norm err by in all its values, over the unit roundoff.
 
-        The scale is a quotient by the square root of a sum; half of what the sum errs by is left.
-        It goes into the shift, bias - mean · scale, whose product and difference are rounded.
+        The scale is the reciprocal of the root of a sum, times the weight: of four roundings that
+        of the sum counts half. It goes into the shift, bias - mean · scale, whose product and
+        difference are rounded.
         """
         scale, mean = _norm_scale(op, weights), weights["running_mean"].reshape(1, -1, 1, 1)
         bias = weights["bias"].reshape(1, -1, 1, 1) if op.affine else np.zeros_like(mean)
@@ -147,7 +148,8 @@ class Noise:
         drawn = self._generator.standard_normal(runs) / 3**0.5
         one, other, third = np.repeat(drawn, len(x) // self._beside, axis=1)
         product = mean * scale
-        error: Array = (x - mean) * scale * (1.5 * one) + product * other
+        own = (1 / 4 + (3 if op.affine else 2)) ** 0.5
+        error: Array = (x - mean) * scale * (own * one) + product * other
         error += (bias - product) * third
         return error
 

@@ -1,6 +1,7 @@
 """ONNX files that others wrote: torch's exporters and a simplifier of names, sound and damaged."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ from datac.errors import BadInput
 from exporters.canonical import canonical_graph, canonical_onnx
 from exporters.check_model import Claim, check_model
 from exporters.initialise import initialise
+from exporters.onnx_writer import write_onnx
 
 OTHERS = ("torchscript", "dynamo")
 
@@ -51,6 +53,24 @@ def test_every_path_is_recognised_whatever_it_is_called(exported, name):
     assert structure.paths_found == structure.paths_expected > 10
     assert (result.verdict, result.places.wrong, result.places.unseen) == ("pass", (), ())
     assert report.name == f"{name}.onnx"
+
+
+def test_batch_norms_that_nobody_folded_are_sound(exported, tmp_path):
+    _, claim = exported
+    weights, draw = dict(claim.weights), np.random.default_rng(0)
+    for name, weight in weights.items():
+        if name.endswith("running_var"):
+            weights[name] = (10 ** draw.uniform(-5, 0, weight.shape)).astype(np.float32)
+        elif name.endswith("running_mean"):
+            weights[name] = draw.standard_normal(weight.shape).astype(np.float32)
+    graph = lower(claim.genotype, claim.network)
+    graph.weights = weights
+    onnx.save(write_onnx(graph, {}), tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    assert "BatchNormalization" in {node.op_type for node in model.graph.node}
+    report = check_model(tmp_path / "model.onnx", replace(claim, weights=weights), threads=1)
+    assert report.verdict == "pass"
+    assert report.targets[0].places.wrong == ()
 
 
 def pad_a_pool_on_one_side(model):

@@ -67,7 +67,7 @@ def test_batch_norms_that_nobody_folded_round_their_scales_and_shifts(seed, net)
     errors = judge_places(graph, seen, ARITHMETIC["f32"])
     norms = [error.ratio for error in errors if isinstance(graph[error.value].op, BatchNorm)]
     assert len(norms) > 20
-    assert max(norms) < TOLERATED
+    assert max(norms) < 1.1  # 1.2 to 2.1 where each value is taken to be rounded by itself
 
 
 @settings(max_examples=20, deadline=None)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from compiler.graph import Graph
 from compiler.lower import INPUT
-from compiler.ops import Conv, Input
+from compiler.ops import BatchNorm, Conv, Input
 from exporters.places import TOLERATED, judge_places
-from exporters.rounding import ARITHMETIC
+from exporters.rounding import ARITHMETIC, Noise
 
 
 def pointwise(x, weight, bias, *, bias_first):
@@ -46,3 +46,40 @@ def test_a_bias_may_be_added_first_or_last(bias_first, seed, k, ratio, positive)
     assert error.ratio < TOLERATED
     if bias_first:
         assert error.ratio > 0.2  # nor is everything allowed
+
+
+def norm_noise(mean, x, *, beside, samples):
+    """(runs, samples, C): the mean error over a map, and the RMS of what is left."""
+    channels = len(mean)
+    op = BatchNorm(channels)
+    weights = {
+        "weight": np.full(channels, 2.0),
+        "bias": np.zeros(channels),
+        "running_mean": mean,
+        "running_var": np.full(channels, 0.25),
+    }
+    graph = Graph()
+    graph.add(INPUT, Input(("N", channels, *x.shape)))
+    node = graph[graph.add("norm", op, INPUT)]
+    batch = np.broadcast_to(x, (beside * samples, channels, *x.shape)).copy()
+    exact = op.compute(weights, batch)
+    noise = Noise(ARITHMETIC["f32"], seed=0, beside=beside)
+    error = (noise(node, weights, (batch,), exact) - exact) * noise.scale * 2.0**24
+    by_run = error.reshape(beside, samples, channels, -1)
+    return by_run.mean(-1), by_run.std(-1)
+
+
+@pytest.mark.parametrize("mean", [0.0, 1.0, 100.0])
+def test_a_norms_scale_and_shift_err_alike_in_a_channel(mean):
+    x = np.full((32, 32), 3.0)
+    means, spread = norm_noise(np.full(500, mean), x, beside=3, samples=2)
+    scale = 4.0
+    # Each rounding is off by u / √3: four in the scale, one of them halved; one in each of the
+    # shift's product and difference, here of one size; and for each value its product and sum.
+    shared = np.hypot(abs(3 - mean) * 3.25**0.5, mean * 2**0.5) * scale / 3**0.5
+    own = (3 + abs(3 - mean)) * scale / 3**0.5
+    assert np.sqrt(np.mean(means**2)) == pytest.approx(shared, rel=0.1)
+    assert np.sqrt(np.mean(spread**2)) == pytest.approx(own, rel=0.05)
+    one, other = means[:, 0], means[:, 1]
+    assert np.abs(one - other).max() < 8 * own / 32  # samples of a run, but for their own rounding
+    assert np.corrcoef(one)[0, 1] == pytest.approx(0, abs=0.2)  # one run, another
