@@ -44,6 +44,7 @@ from datac.documents.precision import Precision
 from datac.documents.read import read_json
 from datac.documents.report import Latency
 from datac.documents.search_space import SearchSpace
+from datac.documents.sentences import counted
 from datac.documents.unfinished_table import UnfinishedTable
 from datac.errors import BadInput, PlatformMissing
 from datac.output_folder import write_beside
@@ -95,8 +96,20 @@ class Course:
 
 
 def make_table(course: Course) -> tuple[LatencyTable, Residual]:
-    """Measure. PlatformMissing where the target cannot run here."""
-    return _Measuring(course).run()
+    """Measure. PlatformMissing where the target cannot run here.
+
+    A KeyboardInterrupt says how to go on, where something is kept to go on from.
+    """
+    measuring = _Measuring(course)
+    try:
+        return measuring.run()
+    except KeyboardInterrupt as stop:
+        if not measuring.kept:
+            raise
+        raise KeyboardInterrupt(
+            f"{str(stop) or 'interrupted'}; {course.unfinished} holds what was measured so far, "
+            "and the same command goes on"
+        ) from stop
 
 
 class _Measuring:
@@ -114,15 +127,24 @@ class _Measuring:
         if lacking is not None:
             # What the target says besides is about a build.
             raise PlatformMissing(f"{lacking.what}; measure the table where such engines run")
+        self._genotypes = self._drawn()
         self._found = self._begun()
+        if self.kept:
+            entries = counted(len(self._found.entries), "entry", "entries")
+            course.say(f"going on from {course.unfinished}, {entries}", 0.0)
+
+    @property
+    def kept(self) -> bool:
+        """Whether a file holds some of what this course has measured."""
+        measured = self._found.entries or self._found.networks
+        return bool(measured) and self._course.unfinished is not None
 
     def run(self) -> tuple[LatencyTable, Residual]:
         places = path_places(self._course.network, self._course.space)[0]
         entries = self._entries(places)
-        genotypes = self._genotypes()
-        measured = self._networks(genotypes)
+        measured = self._networks(self._genotypes)
         fitted = self._course.fitted
-        sums = [self._by_operation(genotype, places, entries) for genotype in genotypes]
+        sums = [self._by_operation(genotype, places, entries) for genotype in self._genotypes]
         remainder, factors = fit(sums[:fitted], measured[:fitted], self._course.space.operations)
         predicted = [remainder + sum(factors[k] * v for k, v in each.items()) for each in sums]
         residual = Residual(tuple(predicted[fitted:]), tuple(measured[fitted:]))
@@ -187,6 +209,11 @@ class _Measuring:
             fewest_rounds=FEWEST_ROUNDS,
         )
         first = next(iter(runners.values()))
+        if self.kept and first.device != self._found.device:
+            raise BadInput(
+                f"{self._course.unfinished} was begun on {self._found.device}, and this is "
+                f"{first.device}; remove it to begin anew"
+            )
         self._found = self._found.model_copy(
             update={"threads": first.threads, "device": first.device}
         )
@@ -208,7 +235,7 @@ class _Measuring:
 
     # ---- whole networks --------------------------------------------------------------------------
 
-    def _genotypes(self) -> list[Genotype]:
+    def _drawn(self) -> list[Genotype]:
         draw = np.random.default_rng(self._course.seed)
         count = self._course.fitted + self._course.held_out
         return [random_genotype(self._course.space, draw) for _ in range(count)]
@@ -256,13 +283,18 @@ class _Measuring:
     # ---- what an interruption leaves -------------------------------------------------------------
 
     def _begun(self) -> UnfinishedTable:
-        """What is there of the same course, if anything."""
+        """What is there of the same course and has not expired, if anything."""
         digest, path = self._digest(), self._course.unfinished
+        now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
         if path is not None and path.exists():
             found = read_json(path, UnfinishedTable)
-            if found.course == digest:
+            if found.course == digest and now < found.begun + self._lifetime:
                 return found
-        return UnfinishedTable(course=digest)
+        return UnfinishedTable(course=digest, begun=now)
+
+    @property
+    def _lifetime(self) -> datetime.timedelta:
+        return datetime.timedelta(days=self._course.days)
 
     def _keep(self, **measured: object) -> None:
         self._found = self._found.model_copy(update=measured)
@@ -273,11 +305,11 @@ class _Measuring:
         """Of everything that the times depend on."""
         course, here = self._course, environment()
         told = (course.target, course.precision, course.threads, course.seconds, course.seed)
-        counts = (course.fitted, course.held_out)
+        genotypes = [genotype.hash for genotype in self._genotypes]
         documents = (course.network.bare.model_dump_json(), course.space.model_dump_json())
-        machine = (here.processor, here.cores, here.platform, *self._runtime(here.packages))
+        machine = (here.processor, here.cores, here.platform, here.packages)
         rewrites = rewrites_for(course.target, self._options)
-        everything = json.dumps([told, counts, documents, machine, rewrites])
+        everything = json.dumps([told, course.fitted, genotypes, documents, machine, rewrites])
         return hashlib.sha256(everything.encode()).hexdigest()
 
     # ---- the document ----------------------------------------------------------------------------
@@ -289,7 +321,7 @@ class _Measuring:
         remainder: float,
         residual: Residual,
     ) -> LatencyTable:
-        here, now = environment(), datetime.datetime.now(datetime.UTC)
+        here, begun = environment(), self._found.begun
         name, version = self._runtime(here.packages)
         return LatencyTable(
             machine=Machine(
@@ -300,8 +332,8 @@ class _Measuring:
             ),
             runtimes={self._course.target: Runtime(name=name, version=version)},
             rewrites={self._course.target: rewrites_for(self._course.target, self._options)},
-            measured=now.replace(microsecond=0),
-            expires=now.replace(microsecond=0) + datetime.timedelta(days=self._course.days),
+            measured=begun,
+            expires=begun + self._lifetime,
             entries=tuple(_scaled(entry, factors[entry.operation]) for entry in entries.values()),
             remainders=(
                 LatencyRemainder(

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from datac.cli.options import NetworkOptions
     from datac.documents.latency_table import LatencyTable
     from exporters.latency_fit import Residual
-    from exporters.latency_table import Course
 
 
 @click.command()
@@ -95,7 +94,7 @@ def table(
     from datac.documents.sentences import first_problem
     from datac.errors import BadInput
     from datac.output_folder import check_writable_file, write_beside
-    from exporters.latency_table import Course
+    from exporters.latency_table import Course, make_table
 
     check_writable_file(out)
     check_replaceable_file(out, LatencyTable)
@@ -118,7 +117,7 @@ def table(
             unfinished=unfinished,
             **settings,  # type: ignore[arg-type]
         )
-        found, residual = _measured(course)
+        found, residual = make_table(course)
     write_beside(out, found.to_json())
     if unfinished is not None:
         unfinished.unlink(missing_ok=True)
@@ -138,20 +137,6 @@ def _unfinished(out: Path) -> Path | None:
     check_writable_file(beside)
     check_replaceable_file(beside, UnfinishedTable)
     return beside
-
-
-def _measured(course: Course) -> tuple[LatencyTable, Residual]:
-    from exporters.latency_table import make_table
-
-    try:
-        return make_table(course)
-    except KeyboardInterrupt as stop:
-        if course.unfinished is None or not course.unfinished.exists():
-            raise
-        raise KeyboardInterrupt(
-            f"interrupted; {course.unfinished} holds what was measured so far, and the same "
-            "command goes on"
-        ) from stop
 
 
 def _print(found: LatencyTable, residual: Residual, out: Path) -> None:

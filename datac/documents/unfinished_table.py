@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from datac.documents.document import Document
 from datac.documents.latency_table import LatencyEntry
@@ -16,6 +16,7 @@ class UnfinishedTable(Document):
         default="datac.unfinished_table/1", alias="schema"
     )
     course: str = Field(description="digest of what is measured, how and on what")
+    begun: AwareDatetime = Field(description="when the first of it was measured")
     threads: int | None = Field(default=None, ge=1)
     device: str = "cpu"
     entries: tuple[LatencyEntry, ...] = ()

@@ -223,7 +223,35 @@ def test_interrupted_it_goes_on_and_measures_nothing_twice(tmp_path, monkeypatch
     assert len(calls) == left + 4
 
 
-def test_what_was_measured_otherwise_is_not_gone_on_from(tmp_path, monkeypatch):
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_its_age_is_that_of_its_first_measurement(tmp_path, monkeypatch, capsys):
+    out, beside = tmp_path / "table.json", tmp_path / "table.json.unfinished"
+    measure, calls = latency_table.measure, []
+
+    def once(*arguments, **named):
+        calls.append(1)
+        return (interrupted if len(calls) == 2 else measure)(*arguments, **named)
+
+    monkeypatch.setattr(latency_table, "measure", once)
+    assert run([*WORDS, "--out", str(out)]) == ExitCode.INTERRUPTED
+    kept = read_json(beside, UnfinishedTable)
+    earlier = kept.begun - datetime.timedelta(days=80)
+    beside.write_text(kept.model_copy(update={"begun": earlier}).to_json())
+    assert run([*WORDS, "--out", str(out)]) in (0, 4)
+    assert "going on from" in capsys.readouterr().err
+    table = read_json(out, LatencyTable)
+    assert (table.measured, table.expires) == (earlier, earlier + datetime.timedelta(days=90))
+    too_old = kept.model_copy(update={"begun": kept.begun - datetime.timedelta(days=91)})
+    beside.write_text(too_old.to_json())
+    assert run([*WORDS, "--out", str(out)]) in (0, 4)
+    assert "going on from" not in capsys.readouterr().err
+    assert read_json(out, LatencyTable).measured >= kept.begun
+
+
+def test_what_was_measured_otherwise_is_not_gone_on_from(tmp_path, monkeypatch, capsys):
     out, beside = tmp_path / "table.json", tmp_path / "table.json.unfinished"
     entry = LatencyEntry(
         target="openvino",
@@ -235,7 +263,12 @@ def test_what_was_measured_otherwise_is_not_gone_on_from(tmp_path, monkeypatch):
         median_ms=1e6,
         interval_ms=(1e6, 1e6),
     )
-    beside.write_text(UnfinishedTable(course="another", entries=(entry,)).to_json())
+    another = UnfinishedTable(course="another", begun="2026-01-01T00:00Z", entries=(entry,))
+    beside.write_text(another.to_json())
+    with monkeypatch.context() as patch:
+        patch.setattr(latency_table, "measure", interrupted)
+        assert run([*WORDS, "--out", str(out)]) == ExitCode.INTERRUPTED
+    assert capsys.readouterr().err.splitlines()[-1] == "datac: interrupted"
     assert run([*WORDS, "--out", str(out)]) in (0, 4)
     assert max(entry.median_ms for entry in read_json(out, LatencyTable).entries) < 1e3
     assert not beside.exists()
