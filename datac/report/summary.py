@@ -78,7 +78,7 @@ def _remarks(target: TargetResult) -> list[Text]:
     if latency is not None and not latency.conclusive:
         remarks.append(
             "the latency is inconclusive, its spread is too wide; time it on an idle machine"
-            + ("" if latency.threads == 1 else ", or with --threads 1")
+            + (", or with --threads 1" if latency.threads not in (None, 1) else "")
         )
     remarks += [said for said in _said(target) if said]
     name = wording.target_name(target)
