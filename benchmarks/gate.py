@@ -43,7 +43,7 @@ from exporters.canonical import bound_graph
 from exporters.faults import FAULTS
 from exporters.faults.judges import OURS, Constants, changes, constants_of, opinions, scores
 from exporters.faults.observe import Observation, Subject
-from exporters.faults.runtimes import MAIN
+from exporters.faults.runtimes import HEALTHY, MAIN
 from exporters.faults.trial import SHIPPED, try_gate
 from exporters.initialise import initialise
 from exporters.task import labelled_inputs
@@ -278,6 +278,7 @@ def main() -> None:
     parser.add_argument("--summary", action="store_true", help="only print the tables")
     parser.add_argument("--fault", action="append", choices=[*FAULTS], help="these alone")
     parser.add_argument("--precision", action="append", choices=[*MAIN], help="these alone")
+    parser.add_argument("--way", action="append", choices=[*HEALTHY], help="healthy, these alone")
     parser.add_argument("--most", type=int, help="subjects at most")
     parser.add_argument("--weights", action="append", choices=WEIGHTS, help="these alone")
     options = parser.parse_args()
@@ -294,6 +295,7 @@ def main() -> None:
                 subject_of(plan),
                 options.precision or [*MAIN],
                 faults=_faults(plan, options.fault),
+                ways=options.way,
                 seed=plan.seed + 1,
             )
             lines = [json.dumps(o.to_dict()) for o in observations]

@@ -6,6 +6,7 @@ their own, which stays for the next one. ONNX Runtime cannot be told.
 
 from __future__ import annotations
 
+import atexit
 import os
 import platform
 import signal
@@ -72,12 +73,11 @@ def run_with(setting: Setting, run: Callable[..., Answer], *arguments: Any) -> A
 
 
 class _Worker:
-    """A process that answers one question after the other, until its parent goes or drops it."""
+    """A process that answers one question after the other, until its parent goes or stops it."""
 
     def __init__(self, setting: Setting) -> None:
         context = get_context("spawn")
         self._here, there = context.Pipe()
-        # A daemon: at this process's end it is stopped, not waited for.
         self._process: BaseProcess = context.Process(target=_answer, args=(there,), daemon=True)
         with _environment(setting), _without_interrupts():
             self._process.start()
@@ -88,7 +88,7 @@ class _Worker:
     ) -> tuple[Any, Exception | None]:
         """(answer, None), or (None, what it raised)."""
         with ExitStack() as stack:
-            stack.callback(self._process.terminate)
+            stack.callback(self.stop)
             try:
                 self._here.send((run, arguments))
                 answer, error = self._here.recv()
@@ -101,8 +101,20 @@ class _Worker:
             stack.pop_all()
         return answer, error
 
+    def stop(self) -> None:
+        """At once, and whatever signals it ignores."""
+        self._process.kill()
+        self._process.join()
+        self._here.close()
+
 
 _WORKERS: dict[Setting, _Worker] = {}
+
+
+@atexit.register  # before multiprocessing's own, which would wait for them
+def _stop_all() -> None:
+    for worker in _WORKERS.values():
+        worker.stop()
 
 
 def _answer(there: Connection) -> None:

@@ -24,17 +24,22 @@ def try_gate(
     precisions: Collection[str],
     *,
     faults: Collection[str] = tuple(FAULTS),
+    ways: Collection[str] | None = None,
     seed: int = 0,
     progress: Callable[[str, float], None] | None = None,
 ) -> Iterator[Observation]:
-    """Healthy runs first, then each fault in each precision, at a node drawn from the seed.
+    """Healthy runs first, in all ways or these, then each fault in each precision.
 
     Ways to run that this machine has not are left out, and a damage for which no engine could be
-    built: a weight that float16 cannot hold. A fault's place depends on the precisions and the
-    seed, not on which of the other faults are tried.
+    built: a weight that float16 cannot hold. A fault's place is drawn from the seed and depends on
+    the precisions, not on which of the other faults are tried.
     """
     here = {name: way for name, way in HEALTHY.items() if way.missing() is None}
-    healthy = [name for name, way in here.items() if way.precision in precisions]
+    healthy = [
+        name
+        for name, way in here.items()
+        if way.precision in precisions and name in (here if ways is None else ways)
+    ]
     harmful = [
         (MAIN[precision], name)
         for precision in MAIN

@@ -39,10 +39,11 @@ def test_where_it_ends_that_is_said_and_the_next_run_has_another():
 
 
 PROGRAM = """
-import os, sys, time
+import os, signal, sys, time
 from exporters.faults.instruction_sets import Setting, run_with
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what started it may ignore it
     setting = Setting("DATAC_A_SETTING", "older")
     print(run_with(setting, os.getpid), flush=True)
     run_with(setting, time.sleep, float(sys.argv[1]))
