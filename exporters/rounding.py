@@ -124,8 +124,10 @@ class Noise:
         unit = self._unit if rounding is self._arithmetic else rounding.unit
         size = np.maximum(np.abs(result), rounding.smallest)
         if isinstance(node.op, BatchNorm):
-            result = result + self._of_channels(node.op, weights, operands[0]) * unit
-            size = size + np.abs(operands[0] * _norm_scale(node.op, weights))
+            scale, shift = (_of_channels(v) for v in node.op.scale_and_shift(weights))
+            mean = _of_channels(weights["running_mean"])
+            result = result + self._norm(node.op, operands[0], mean, scale, shift) * unit
+            size = size + np.abs(operands[0] * scale)
         elif isinstance(node.op, Prepare):
             size = size + _cancelled(node.op)
         elif isinstance(node.op, Conv | Linear):
@@ -135,22 +137,18 @@ class Noise:
         noise: Array = self._generator.standard_normal(result.shape)
         return result + noise * size * (unit / 3**0.5)
 
-    def _of_channels(self, op: BatchNorm, weights: Mapping[str, Array], x: Array) -> Array:
+    def _norm(self, op: BatchNorm, x: Array, mean: Array, scale: Array, shift: Array) -> Array:
         """What scale and shift of a batch norm err by in all its values, over the unit roundoff.
 
         The scale is the reciprocal of the root of a sum, times the weight: of four roundings that
         of the sum counts half. It goes into the shift, bias - mean · scale, whose product and
         difference are rounded.
         """
-        scale, mean = _norm_scale(op, weights), weights["running_mean"].reshape(1, -1, 1, 1)
-        bias = weights["bias"].reshape(1, -1, 1, 1) if op.affine else np.zeros_like(mean)
         runs = (3, self._beside, *scale.shape[1:])
         drawn = self._generator.standard_normal(runs) / 3**0.5
         one, other, third = np.repeat(drawn, len(x) // self._beside, axis=1)
-        product = mean * scale
         own = (1 / 4 + (3 if op.affine else 2)) ** 0.5
-        error: Array = (x - mean) * scale * (own * one) + product * other
-        error += (bias - product) * third
+        error: Array = (x - mean) * scale * (own * one) + mean * scale * other + shift * third
         return error
 
     def _quantized(self, op: Quantize, x: Array) -> Array:
@@ -245,10 +243,9 @@ def _cancelled(op: Prepare) -> Array:
     return sizes
 
 
-def _norm_scale(op: BatchNorm, weights: Mapping[str, Array]) -> Array:
-    """By which an inference multiplies each channel: (1, C, 1, 1)."""
-    scale: Array = 1 / np.sqrt(weights["running_var"] + op.epsilon)
-    return (scale * weights["weight"] if op.affine else scale).reshape(1, -1, 1, 1)
+def _of_channels(values: Array) -> Array:
+    """(C,) → (1, C, 1, 1)."""
+    return values.reshape(1, -1, 1, 1)
 
 
 def _bias(op: Conv | Linear, weights: Mapping[str, Array]) -> Array | float:

@@ -49,6 +49,17 @@ class BatchNorm(Op):
         result: Array = (x - by_channel["running_mean"]) / deviation
         return result * by_channel["weight"] + by_channel["bias"] if self.affine else result
 
+    def scale_and_shift(self, weights: Arrays) -> tuple[Array, Array]:
+        """What an inference multiplies a channel by and then adds, (channels,) each.
+
+        s = γ / √(σ² + ε) and β - s · μ; without an affine part γ is 1 and β is 0.
+        """
+        import numpy as np
+
+        mean, variance = weights["running_mean"], weights["running_var"]
+        scale = weights.get("weight", np.ones_like(mean)) / np.sqrt(variance + self.epsilon)
+        return scale, weights.get("bias", np.zeros_like(mean)) - scale * mean
+
     def to_torch(self) -> Callable[..., Any]:
         """`nn.BatchNorm2d`."""
         from torch import nn

@@ -74,10 +74,8 @@ def _affine(graph: Graph, norm: Node) -> tuple[F64, F64]:
     assert isinstance(norm.op, BatchNorm)
     tensors = {key: graph.weights[norm.weight_name(key)] for key in norm.op.weights()}
     wide = {key: value.astype(np.float64) for key, value in tensors.items()}
-    gain = wide.get("weight", np.ones(norm.op.channels))
-    scale = gain / np.sqrt(wide["running_var"] + norm.op.epsilon)
-    shift = wide.get("bias", np.zeros(norm.op.channels)) - scale * wide["running_mean"]
-    return scale, shift
+    scale, shift = norm.op.scale_and_shift(wide)
+    return scale.astype(np.float64), shift.astype(np.float64)
 
 
 def _fold(graph: Graph, conv: Node, scale: F64, shift: F64, norm: Node) -> None:
