@@ -35,10 +35,17 @@ def environment() -> Environment:
     )
 
 
-def _processor() -> str:
+def cpuinfo(field: str) -> list[str] | None:
+    """What Linux says of each processor there; None where there is no Linux to say it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
+        return None
+    return [line.partition(":")[2].strip() for line in lines if line.startswith(field)]
+
+
+def _processor() -> str:
+    names = cpuinfo("model name")
+    if names is None:
         return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

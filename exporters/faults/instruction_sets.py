@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from exporters.environment import cpuinfo
 from exporters.targets.target import Missing, TargetFailed
 
 X86_64 = ("x86_64", "amd64")
@@ -39,7 +39,7 @@ class Setting:
         """Why it tells nobody anything here, or the wrong thing."""
         if platform.machine().lower() not in X86_64:
             return Missing("this processor is no x86-64", "run it on one")
-        if self.flag is not None and self.flag not in _flags():
+        if self.flag is not None and self.flag not in " ".join(cpuinfo("flags") or ()).split():
             return Missing(f"this processor has no {self.flag}", "run it on one that has")
         if self.variable == OPENBLAS and "openblas" not in _blas():
             return Missing("this numpy is built on another BLAS", "pip install numpy")
@@ -157,15 +157,6 @@ def _without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _flags() -> set[str]:
-    """Of the processor, as Linux tells them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return {word for line in lines if line.startswith("flags") for word in line.split()}
 
 
 def _blas() -> str:

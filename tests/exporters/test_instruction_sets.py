@@ -11,7 +11,8 @@ import pytest
 
 from compiler.lower import lower
 from datac.published import load
-from exporters.faults.instruction_sets import Setting, _flags, run_with
+from exporters.environment import cpuinfo
+from exporters.faults.instruction_sets import Setting, run_with
 from exporters.faults.runtimes import HEALTHY
 from exporters.initialise import initialise
 from exporters.targets.target import TargetFailed
@@ -78,7 +79,7 @@ def test_older_instructions_round_otherwise(name, older, networks):
     lacking = HEALTHY[f"{name}, {older}"].missing()
     if lacking is not None:
         pytest.skip(str(lacking))
-    if "avx512f" not in _flags():
+    if "avx512f" not in " ".join(cpuinfo("flags") or ()).split():
         pytest.skip("this processor has little to leave out")
     network = networks.segmentation
     graph = lower(load("data-m7"), network)
