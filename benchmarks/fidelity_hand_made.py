@@ -30,7 +30,7 @@ from searcher.train import ModuleTraining
 
 if TYPE_CHECKING:
     from fidelity_run import Task
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 
 class FastScnn(nn.Module):

@@ -32,7 +32,7 @@ from searcher.recipes import SearchRecipe
 from searcher.supernet import Mixture, Supernet, batch_statistics, frozen
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from datac.errors import PlatformMissing
 from datac.torchrun import ALONE, Place
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32-true", "bf16-mixed"]
@@ -25,7 +25,7 @@ def fabric_on(device: Device, precision: Precision = "32-true", place: Place = A
 
     Raises PlatformMissing where a GPU was asked for and torch sees none, or too few.
     """
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
     if device == "cuda" and not torch.cuda.is_available():
         raise PlatformMissing(f"--device cuda: {_why_no_gpu()}, or give --device cpu")
@@ -39,9 +39,9 @@ def _fabric_of_many(
     accelerator: Literal["cpu", "cuda"], precision: Precision, place: Place
 ) -> Fabric:
     """For one of several processes; of the strategy only its process group serves us."""
-    from lightning.fabric import Fabric
-    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-    from lightning.fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
     if accelerator == "cuda" and torch.cuda.device_count() < place.local_size:
         raise PlatformMissing(

@@ -40,7 +40,7 @@ from searcher.monitor import Monitor, Record, Silence, truncate_metrics
 from searcher.processes import Processes
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 
 Batches = TypeVar("Batches")

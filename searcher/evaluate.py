@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
+from datac.datasets.confusion import Confusion
 from datac.documents.network import Task
 from searcher.augment import IGNORED, Batches
 
@@ -24,7 +22,7 @@ class Evaluation:
     """`accuracy` is the share of samples, or of pixels, that are right.
 
     `miou` and `per_class_iou` (segmentation) are over the classes that stand in a label or a
-    prediction, as in `datac.datasets.confusion`.
+    prediction: the measures of the engines, `datac.datasets.confusion`.
     """
 
     task: Task
@@ -76,39 +74,24 @@ def evaluate(module: nn.Module, batches: Batches, classes: int, task: Task) -> E
 
 def _measure(module: nn.Module, batches: Batches, classes: int, task: Task) -> Evaluation:
     device = next(module.parameters()).device
-    # Of several processes one measures alone, and must not wait for the others.
-    alone: dict[str, Any] = {"ignore_index": IGNORED, "sync_on_compute": False}
-    accuracy = MulticlassAccuracy(classes, average="micro", **alone).to(device)
-    # A class that occurs nowhere shall be NaN, or it would count as 0 among the classes' own.
-    ious = MulticlassJaccardIndex(classes, average=None, zero_division=math.nan, **alone).to(device)
+    confusion = Confusion(classes, IGNORED)
     loss, losses, count = loss_for(), torch.zeros((), device=device), 0
     for batch in batches.epoch(0):
         labels = batch.labels.to(device)
         logits = main_output(module(batch.images.to(device)))
         losses += loss(logits, labels) * len(labels)
         count += len(labels)
-        predicted = logits.argmax(1)
-        accuracy.update(predicted, labels)
-        if task == "segmentation":
-            ious.update(predicted, labels)
-    found = {} if task == "classification" else _known(ious.compute())
+        confusion.update(logits.argmax(1).cpu().numpy(), batch.labels.cpu().numpy())
+    segmentation = task == "segmentation"
     return Evaluation(
         task,
         float(losses) / max(count, 1),
-        float(accuracy.compute()),
-        sum(found.values()) / len(found) if found else _nothing(task),
-        found,
+        confusion.accuracy,
+        confusion.miou if segmentation else None,
+        confusion.per_class_iou if segmentation else {},
     )
 
 
 def main_output(result: Tensor | dict[str, Tensor]) -> Tensor:
     """The logits of a module that may have an auxiliary head."""
     return result["logits"] if isinstance(result, dict) else result
-
-
-def _known(ious: Tensor) -> dict[int, float]:
-    return {number: value for number, value in enumerate(ious.tolist()) if not math.isnan(value)}
-
-
-def _nothing(task: Task) -> float | None:
-    return math.nan if task == "segmentation" else None

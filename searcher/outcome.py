@@ -25,7 +25,7 @@ from searcher.weights_file import write_weights_file
 RESULT = "search_result.json"
 SUPERNET = "supernet.safetensors"
 
-PACKAGES = ("torch", "lightning", "kornia", "numpy")
+PACKAGES = ("torch", "lightning-fabric", "kornia", "numpy")
 """Those that can change what a search finds."""
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, distributed
 from datac.errors import DatacError
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 T = TypeVar("T")
 

@@ -47,7 +47,7 @@ from searcher.search_record import SearchRecord
 from searcher.supernet import FixedCode, code_of
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 NODES = 4
 """Of a cell, as published."""

@@ -37,7 +37,7 @@ from searcher.train_record import TrainRecord
 from searcher.weights_file import write_weights_file
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
 LAST = "last.safetensors"
 RESULT = "train_result.json"

@@ -26,7 +26,7 @@ LONGER_FILES: dict[str, int] = {}
 MAY_NEED_TORCH = ("compiler.torch_module", "exporters.initialise", "searcher")
 """The modules, or packages of modules, that cannot be imported where there is no torch."""
 
-OPTIONAL = (*EXTRA_OF_PACKAGE, "onnxscript", "pytorch_lightning", "torchvision")
+OPTIONAL = (*EXTRA_OF_PACKAGE, "onnxscript", "torchvision")
 
 IMPORT_ALL = """
 import importlib, json, sys

@@ -11,14 +11,13 @@ from datac.exit_codes import ExitCode
 
 EXTRA_OF_PACKAGE = {
     "kornia": "search",
-    "lightning": "search",
+    "lightning_fabric": "search",
     "onnxruntime": "cpu",
     "openvino": "openvino",
     "tensorboard": "search",
     "tensorrt": "trt",
     "tensorrt_rtx": "rtx",
     "torch": "search",
-    "torchmetrics": "search",
 }
 """The optional packages, by import name, and the extra of pyproject.toml that brings each."""
 

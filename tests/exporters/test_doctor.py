@@ -31,7 +31,7 @@ import sys
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {
-            "torch", "lightning", "torchmetrics", "kornia",
+            "torch", "lightning_fabric", "kornia",
             "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx",
         }:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)

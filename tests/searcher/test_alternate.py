@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-import lightning
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from compiler.candidates import SEARCH_SPACE
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def alternation(name: str, *, aggregation: Any = "sum", **asked: Any) -> Alternation:
     """The same one for the same arguments, in float64."""
     method = MethodOptions(name, **asked).make(SEARCH_SPACE, 2, aggregation, CIFAR)
-    fabric = lightning.Fabric(accelerator="cpu", devices=1, precision="64-true")
+    fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")
     setting = Setting(CIFAR, method, RECIPE, aggregation, seed=2, steps=8, level="single")
     made = Alternation(setting, fabric)
     made.supernet.double()

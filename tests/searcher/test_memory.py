@@ -2,9 +2,9 @@
 
 from statistics import mean
 
-import lightning
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch.profiler import ProfilerActivity, profile
 
 from compiler.candidates import SEARCH_SPACE
@@ -30,7 +30,7 @@ def alternation_of(
     options = MethodOptions(method)
     made = options.make(SEARCH_SPACE, 4, "sum", network)
     setting = Setting(network, made, recipe, "sum", 0, 100, level=options.level_chosen)
-    return Alternation(setting, lightning.Fabric(accelerator="cpu", devices=1))
+    return Alternation(setting, Fabric(accelerator="cpu", devices=1))
 
 
 def test_bytes_are_counted_while_they_live():

@@ -89,9 +89,10 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
             "datac search needs torch, which is not installed; pip install 'datac[search]'",
         ),
         (
-            ModuleNotFoundError("No module named 'x'", name="lightning.fabric"),
+            ModuleNotFoundError("No module named 'x'", name="lightning_fabric.fabric"),
             3,
-            "datac search needs lightning, which is not installed; pip install 'datac[search]'",
+            "datac search needs lightning_fabric, which is not installed; "
+            "pip install 'datac[search]'",
         ),
         (
             ModuleNotFoundError("No module named 'tensorrt_rtx'", name="tensorrt_rtx"),

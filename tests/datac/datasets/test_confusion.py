@@ -1,4 +1,4 @@
-"""The confusion matrix against the definition, and against torchmetrics where it is."""
+"""The confusion matrix against the definition, and against numbers of torchmetrics."""
 
 import math
 
@@ -69,13 +69,23 @@ def test_definition(pairs):
             assert number not in confusion.per_class_iou
 
 
-def test_torchmetrics():
-    torch = pytest.importorskip("torch")
-    classification = pytest.importorskip("torchmetrics.classification")
-    random = np.random.default_rng(0)
-    prediction, label = random.integers(0, 4, (2, 3, 9, 9))
-    confusion = Confusion(classes=4, ignore_index=3)
-    confusion.update(prediction, label)
-    reference = classification.MulticlassConfusionMatrix(4, ignore_index=3)
-    counts = reference(torch.tensor(prediction), torch.tensor(label)).numpy()
-    assert (confusion.counts == counts).all()
+def test_numbers_of_torchmetrics():
+    """What torchmetrics 1.9.0 answers to the same, with `ignore_index=9`.
+
+    MulticlassConfusionMatrix, MulticlassJaccardIndex(average=None, zero_division=nan) and
+    MulticlassAccuracy(average="micro").
+    """
+    confusion = Confusion(classes=5, ignore_index=9)
+    confusion.update(
+        np.array([[0, 1, 1, 1, 2, 0, 3], [2, 1, 0, 0, 2, 0, 2]]),
+        np.array([[0, 0, 1, 1, 2, 2, 9], [2, 1, 0, 3, 9, 0, 1]]),
+    )
+    assert confusion.counts.tolist() == [
+        [3, 1, 0, 0, 0],
+        [0, 3, 1, 0, 0],
+        [1, 0, 2, 0, 0],
+        [1, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0],
+    ]
+    assert confusion.per_class_iou == pytest.approx({0: 0.5, 1: 0.6, 2: 0.5, 3: 0.0})
+    assert confusion.accuracy == pytest.approx(0.6667, abs=1e-4)
