@@ -93,12 +93,16 @@ class Graph:
 
     def __getitem__(self, name: str) -> Node:
         record = self._net.nodes[name]
-        return Node(name, record["op"], self.operands(name), record["type"], record["origin"])
+        if "read" not in record:
+            sources = self._slots(name)
+            operands = tuple(sources[slot] for slot in sorted(sources))
+            record["read"] = Node(name, record["op"], operands, record["type"], record["origin"])
+        found: Node = record["read"]
+        return found
 
     def operands(self, name: str) -> tuple[str, ...]:
         """The names of its operands, by slot."""
-        sources = self._slots(name)
-        return tuple(sources[slot] for slot in sorted(sources))
+        return self[name].operands
 
     def slots(self, name: str) -> tuple[int, ...]:
         """The slots that its operands stand in: 0, 1, ... where the graph is whole."""
@@ -110,6 +114,8 @@ class Graph:
 
     def circle(self) -> list[str]:
         """The nodes of one circle, if there is any; then `nodes` has no order to give."""
+        if self._is_added_in_order(dict(self._net.nodes(data="order"))):
+            return []
         try:
             return [source for source, _, _ in nx.find_cycle(self._net)]
         except nx.NetworkXNoCycle:
@@ -125,15 +131,23 @@ class Graph:
         """Whether one slot of one node reads it, and it is no output."""
         return len(self.users(name)) == 1 and name not in self.outputs.values()
 
+    def is_read(self, name: str) -> bool:
+        """Whether a node reads it, or it is an output."""
+        return bool(self._net.succ[name]) or name in self.outputs.values()
+
     def nodes(self) -> Iterator[Node]:
         """Every node after its operands, otherwise in order of addition."""
         return (self[name] for name in self._order())
 
     def _order(self) -> list[str]:
         place = dict(self._net.nodes(data="order"))
-        if all(place[source] < place[reader] for source, reader in self._net.edges()):
+        if self._is_added_in_order(place):
             return list(place)  # as most graphs are, and ten times as fast as sorting
         return list(nx.lexicographical_topological_sort(self._net, key=place.__getitem__))
+
+    def _is_added_in_order(self, place: dict[str, int]) -> bool:
+        """Whether each node was added after its operands. place: node → its order."""
+        return all(place[source] < place[reader] for source, reader in self._net.edges())
 
     @property
     def inputs(self) -> list[Node]:
@@ -185,6 +199,7 @@ class Graph:
         if op.infer(*types) != record["type"]:
             raise ValueError(f"{name} would change its type from {record['type']}")
         record.update(op=op, origin=origin)
+        self._forget(name)
 
     def replace_uses(self, old: str, new: str) -> None:
         """Whoever reads `old` reads `new`, outputs included; `new` itself keeps its operands."""
@@ -197,11 +212,12 @@ class Graph:
             if user != new:
                 self._net.remove_edge(old, user, key=slot)
                 self._net.add_edge(new, user, key=slot)
+                self._forget(user)
         self.outputs = {key: new if at == old else at for key, at in self.outputs.items()}
 
     def remove(self, name: str) -> None:
         """Remove a node that nobody reads, and its weights."""
-        if self._net.out_degree(name) or name in self.outputs.values():
+        if self.is_read(name):
             raise ValueError(f"{name} is still read")
         for key in self[name].weight_specs():
             self.weights.pop(key, None)
@@ -210,9 +226,12 @@ class Graph:
     def remove_dead(self) -> None:
         """Remove what reaches no output; inputs stay."""
         for node in reversed(list(self.nodes())):
-            read = self._net.out_degree(node.name) or node.name in self.outputs.values()
-            if not read and not isinstance(node.op, Input):
+            if not self.is_read(node.name) and not isinstance(node.op, Input):
                 self.remove(node.name)
+
+    def _forget(self, name: str) -> None:
+        """The node as it was read; whoever edits one calls this."""
+        self._net.nodes[name].pop("read", None)
 
     # ---- results and copies --------------------------------------------------------------
 

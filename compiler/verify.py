@@ -23,11 +23,7 @@ def verify(graph: Graph) -> None:
     _check_outputs(graph)
     if graph.weights:
         _check_weights(graph)
-    dead = [
-        node.name
-        for node in graph.nodes()
-        if not graph.users(node.name) and node.name not in graph.outputs.values()
-    ]
+    dead = [node.name for node in graph.nodes() if not graph.is_read(node.name)]
     if dead:
         raise ValueError(f"{dead[0]} reaches no output")
 

@@ -19,6 +19,7 @@ def graph() -> Graph:
     norm = made.add("stem/norm", BatchNorm(4), conv)
     relu = made.add("relu", Relu(), norm)
     made.set_output("y", made.add("sum", Sum(), relu, norm, relu))
+    assert len(list(made.nodes())) == 5  # all were read, so what an edit leaves as it was shows
     return made
 
 
@@ -144,6 +145,8 @@ def test_a_node_takes_its_weights_along(graph: Graph) -> None:
 def test_a_copy_has_its_own_nodes_weights_and_outputs(graph: Graph) -> None:
     graph.weights = {"stem.conv.weight": np.zeros((4, 3, 3, 3))}
     twin = graph.copy()
+    twin.set_op("relu", Identity(), ())
+    assert graph["relu"].op == Relu()
     twin.replace_uses("sum", "relu")
     twin.remove("sum")
     twin.weights.clear()
