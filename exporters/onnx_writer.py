@@ -118,8 +118,7 @@ def write_onnx(graph: Graph, metadata: Mapping[str, str], opset: int = OPSET) ->
     helper.set_model_props(model, dict(metadata))
     if model.ByteSize() > PROTOBUF_LIMIT:
         raise BadInput("the model is larger than 2 GB, the limit of one ONNX file")
-    onnx.checker.check_model(model)
-    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    onnx.checker.check_model(model, full_check=True)  # which infers all types and shapes too
     return model
 
 
