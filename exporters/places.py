@@ -34,10 +34,8 @@ STEADY = 0.1
 
 TOLERATED = 1.5
 """Times the predicted error of a place. Healthy runs of ONNX Runtime, OpenVINO and numpy, in f32,
-f16, bf16 and with TF32's rounding, optimised or not, with older instructions too, are at 1.31 at
-most, but for OpenVINO without AVX2, which was at 2.8 before sums that begin at the bias were
-predicted and is to be measured again (docs/results/gate.md); in int8 they were below
-0.75 (docs/results/precision.md)."""
+f16, bf16 and with TF32's rounding, optimised or not, with older instructions too, are at 1.32 at
+most (docs/results/gate.md); in int8 they were below 0.75 (docs/results/precision.md)."""
 
 Seen = Mapping[str, NDArray[np.generic]]
 """Name of a node → what the engine computed there, for one batch of inputs."""
