@@ -3,6 +3,9 @@
 A node is its value: every operation yields one tensor. The key of an edge is the operand's slot,
 so the same value may stand in several slots. Nobody else touches the networkx graph; every edit
 goes through `add`, `set_op`, `replace_uses` and `remove`.
+
+A node is kept as it was read (`read` in its record), and so is the order of all, because a compile
+reads each hundreds of times. Whatever edits a record or an edge forgets what that makes untrue.
 """
 
 from __future__ import annotations
@@ -200,7 +203,7 @@ class Graph:
         if op.infer(*types) != record["type"]:
             raise ValueError(f"{name} would change its type from {record['type']}")
         record.update(op=op, origin=origin)
-        self._forget(name)
+        record.pop("read", None)
 
     def replace_uses(self, old: str, new: str) -> None:
         """Whoever reads `old` reads `new`, outputs included; `new` itself keeps its operands."""
@@ -213,7 +216,8 @@ class Graph:
             if user != new:
                 self._net.remove_edge(old, user, key=slot)
                 self._net.add_edge(new, user, key=slot)
-                self._forget(user)
+                self._net.nodes[user].pop("read", None)
+                self._sorted = None
         self.outputs = {key: new if at == old else at for key, at in self.outputs.items()}
 
     def remove(self, name: str) -> None:
@@ -230,11 +234,6 @@ class Graph:
         for node in reversed(list(self.nodes())):
             if not self.is_read(node.name) and not isinstance(node.op, Input):
                 self.remove(node.name)
-
-    def _forget(self, name: str) -> None:
-        """What was read before an edit of the node."""
-        self._net.nodes[name].pop("read", None)
-        self._sorted = None
 
     # ---- results and copies --------------------------------------------------------------
 

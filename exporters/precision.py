@@ -139,7 +139,7 @@ def own_model(
         return canonical_onnx(whole, genotype, network, opset)
     except ValueError as error:
         raise TargetFailed(str(error)) from error
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise TargetFailed(f"opset {opset} cannot hold this model: {one_line(error)}") from error
 
 

@@ -22,7 +22,7 @@ class Evaluation:
     """`accuracy` is the share of samples, or of pixels, that are right.
 
     `miou` and `per_class_iou` (segmentation) are over the classes that stand in a label or a
-    prediction: the measures of the engines, `datac.datasets.confusion`.
+    prediction: the measures of the engines, `datac.datasets.confusion`. NaN where nothing counts.
     """
 
     task: Task
@@ -74,14 +74,16 @@ def evaluate(module: nn.Module, batches: Batches, classes: int, task: Task) -> E
 
 def _measure(module: nn.Module, batches: Batches, classes: int, task: Task) -> Evaluation:
     device = next(module.parameters()).device
-    confusion = Confusion(classes, IGNORED)
+    counts = torch.zeros((classes, classes), dtype=torch.int64, device=device)
     loss, losses, count = loss_for(), torch.zeros((), device=device), 0
     for batch in batches.epoch(0):
         labels = batch.labels.to(device)
         logits = main_output(module(batch.images.to(device)))
         losses += loss(logits, labels) * len(labels)
         count += len(labels)
-        confusion.update(logits.argmax(1).cpu().numpy(), batch.labels.cpu().numpy())
+        counts += _counts(logits.argmax(1), labels, classes)
+    confusion = Confusion(classes, IGNORED)
+    confusion.counts += counts.cpu().numpy()
     segmentation = task == "segmentation"
     return Evaluation(
         task,
@@ -90,6 +92,13 @@ def _measure(module: nn.Module, batches: Batches, classes: int, task: Task) -> E
         confusion.miou if segmentation else None,
         confusion.per_class_iou if segmentation else {},
     )
+
+
+def _counts(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """counts[label, prediction], where the tensors are: a GPU need not wait for each batch."""
+    ignored = classes**2
+    cells = torch.where(labels == IGNORED, ignored, labels * classes + predicted)
+    return torch.bincount(cells.ravel(), minlength=ignored + 1)[:-1].reshape(classes, classes)
 
 
 def main_output(result: Tensor | dict[str, Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""mIoU, per-class IoU and accuracy from one confusion matrix; numpy alone, for engines."""
+"""mIoU, per-class IoU and accuracy from one confusion matrix: of engines and of the searcher."""
 
 from dataclasses import dataclass, field
 

@@ -45,6 +45,18 @@ def test_nodes_come_after_their_operands_and_otherwise_as_added(graph: Graph) ->
         assert all(names.index(operand) < names.index(node.name) for operand in node.operands)
 
 
+def test_the_order_follows_every_edit(graph: Graph) -> None:
+    other = graph.add("other", Relu(), "stem/norm")
+    assert [node.name for node in graph.nodes()][-1] == other
+    graph.replace_uses("relu", other)
+    names = [node.name for node in graph.nodes()]
+    assert names.index(other) < names.index("sum")
+    graph.remove("relu")
+    left = [node.name for node in graph.nodes()]
+    assert left == [name for name in names if name != "relu"]
+    assert [node.name for node in graph.copy().nodes()] == left
+
+
 def test_cost_is_the_sum_over_the_nodes(graph: Graph) -> None:
     assert graph.cost() == Cost(parameters=4 * 3 * 9 + 2 * 4, multiply_adds=4 * 64 * 27)
 
@@ -146,7 +158,7 @@ def test_a_copy_has_its_own_nodes_weights_and_outputs(graph: Graph) -> None:
     graph.weights = {"stem.conv.weight": np.zeros((4, 3, 3, 3))}
     twin = graph.copy()
     twin.set_op("relu", Identity(), ())
-    assert graph["relu"].op == Relu()
+    assert (graph["relu"].op, twin["relu"].op) == (Relu(), Identity())
     twin.replace_uses("sum", "relu")
     twin.remove("sum")
     twin.weights.clear()

@@ -1,4 +1,4 @@
-"""The searcher's measures are those of the engines."""
+"""The searcher's measures are those of the engines, and both are what their definitions say."""
 
 import math
 
@@ -68,10 +68,20 @@ def test_measures_agree_with_the_confusion_matrix_of_the_engines(seed, present, 
     confusion = Confusion(CLASSES, ignore_index=IGNORED)
     for one, other in zip(logits, labels, strict=True):
         confusion.update(one.argmax(1).numpy(), other.numpy())
-    assert found.accuracy == pytest.approx(confusion.accuracy, abs=1e-6)
-    assert found.miou == pytest.approx(confusion.miou, abs=1e-6)
-    assert found.per_class_iou == pytest.approx(confusion.per_class_iou, abs=1e-6)
-    assert found.metric == found.miou
+    assert found.accuracy == confusion.accuracy
+    assert found.per_class_iou == confusion.per_class_iou
+    assert found.metric == found.miou == confusion.miou
+    truth = np.concatenate([one.numpy().ravel() for one in labels])
+    answer = np.concatenate([one.argmax(1).numpy().ravel() for one in logits])
+    truth, answer = truth[truth != IGNORED], answer[truth != IGNORED]
+    ious = [
+        np.sum((truth == k) & (answer == k)) / np.sum((truth == k) | (answer == k))
+        for k in range(CLASSES)
+        if k in truth or k in answer
+    ]
+    assert found.accuracy == pytest.approx(np.mean(truth == answer))
+    assert [*found.per_class_iou.values()] == pytest.approx(ious)
+    assert found.miou == pytest.approx(np.mean(ious))
 
 
 def test_classification_is_judged_by_accuracy():
@@ -93,11 +103,13 @@ def test_the_module_is_judged_in_eval_mode_and_goes_back_to_its_own():
         assert module.training is training
 
 
-def test_nothing_to_count_gives_no_loss_and_no_miou():
-    logits, labels = case(0, (2, 3, 5), CLASSES, 1.1)
-    found = evaluate(Fixed(logits), Given(labels), CLASSES, "segmentation")
+@pytest.mark.parametrize(("task", "shape"), [("segmentation", (2, 3, 5)), ("classification", (6,))])
+def test_nothing_to_count_gives_no_loss_and_no_measure(task, shape):
+    logits, labels = case(0, shape, CLASSES, 1.1)
+    found = evaluate(Fixed(logits), Given(labels), CLASSES, task)
     assert found.loss == 0
     assert math.isnan(found.metric)
+    assert math.isnan(found.accuracy)
     assert found.per_class_iou == {}
 
 

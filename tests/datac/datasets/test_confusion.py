@@ -88,4 +88,5 @@ def test_numbers_of_torchmetrics():
         [0, 0, 0, 0, 0],
     ]
     assert confusion.per_class_iou == pytest.approx({0: 0.5, 1: 0.6, 2: 0.5, 3: 0.0})
+    assert confusion.miou == pytest.approx(0.4)
     assert confusion.accuracy == pytest.approx(0.6667, abs=1e-4)
