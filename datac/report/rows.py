@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
+from datac.documents.environment import Environment
 from datac.documents.report import Report, TargetResult
 from datac.report import wording
 from datac.report.wording import NOTHING
@@ -33,7 +34,7 @@ class Row:
     at_sizes: str
 
     @classmethod
-    def of(cls, target: TargetResult) -> Self:
+    def of(cls, target: TargetResult, here: Environment) -> Self:
         """What was not measured is a dash."""
         error, metric, latency = target.error, target.metric, target.latency_ms
         return cls(
@@ -53,7 +54,7 @@ class Row:
             doubt=latency is not None and not latency.conclusive,
             digest=wording.short(target.digest or "") or NOTHING,
             full_digest=target.digest or "",
-            made=_made(target),
+            made=_made(target, here),
             compared=wording.comparison(target) or "",
             at_sizes=wording.at_sizes(target) or "",
         )
@@ -67,7 +68,7 @@ class Row:
 
 def rows(report: Report) -> tuple[Row, ...]:
     """`model.onnx` itself, then the targets in the order of the report."""
-    return tuple(Row.of(result) for result in wording.results(report))
+    return tuple(Row.of(result, report.environment) for result in wording.results(report))
 
 
 def metric_title(report: Report) -> str:
@@ -87,7 +88,7 @@ def _agreement(target: TargetResult) -> str:
     return f"{percent} % equal"
 
 
-def _made(target: TargetResult) -> str:
+def _made(target: TargetResult, here: Environment) -> str:
     """Version, device, size and build time in one line, as far as they are known."""
     known = [
         target.version,
@@ -95,7 +96,7 @@ def _made(target: TargetResult) -> str:
         None if target.size_bytes is None else wording.size(target.size_bytes),
         None if target.build_seconds is None else f"built in {target.build_seconds:.1f} s",
         wording.rewrites(target),
-        wording.tuning(target),
+        wording.tuning(target, here),
         wording.predicted(target),
     ]
     return ", ".join(fact for fact in known if fact)

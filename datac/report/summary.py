@@ -4,6 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from datac.documents.environment import Environment
 from datac.documents.report import Report, TargetResult
 from datac.report import wording
 from datac.report.rows import metric_title, rows
@@ -19,7 +20,7 @@ def summarise(report: Report) -> RenderableType:
     judged = wording.results(report)
     if judged:
         parts += [Text(), _table(report), Text()]
-        parts += [line for target in judged for line in _remarks(target)]
+        parts += [line for target in judged for line in _remarks(target, report.environment)]
     fastest = wording.fastest(report)
     parts += [Text(fastest)] if fastest else []
     reference = wording.reference(report)
@@ -69,7 +70,7 @@ def _table(report: Report) -> Table:
     return table
 
 
-def _remarks(target: TargetResult) -> list[Text]:
+def _remarks(target: TargetResult, here: Environment) -> list[Text]:
     """What does not fit into a column: the reason of a status, a latency that says nothing."""
     remarks = []
     if target.reason is not None or target.status in ("missing", "failed"):
@@ -80,15 +81,15 @@ def _remarks(target: TargetResult) -> list[Text]:
             "the latency is inconclusive, its spread is too wide; time it on an idle machine"
             + (", or with --threads 1" if latency.threads not in (None, 1) else "")
         )
-    remarks += [said for said in _said(target) if said]
+    remarks += [said for said in _said(target, here) if said]
     name = wording.target_name(target)
     return [Text.assemble((name, "bold"), " ", remark) for remark in remarks]
 
 
-def _said(target: TargetResult) -> tuple[str | None, ...]:
+def _said(target: TargetResult, here: Environment) -> tuple[str | None, ...]:
     return (
         wording.comparison(target),
         wording.at_sizes(target),
-        wording.tuning(target),
+        wording.tuning(target, here),
         wording.predicted(target),
     )

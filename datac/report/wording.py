@@ -3,6 +3,7 @@
 import math
 
 from datac.documents.build_folder import MODEL
+from datac.documents.environment import Environment
 from datac.documents.report import Report, TargetResult
 from datac.documents.sentences import counted
 
@@ -95,8 +96,8 @@ def rewrites(target: TargetResult) -> str | None:
     )
 
 
-def tuning(target: TargetResult) -> str | None:
-    """What its plan was measured to gain; None where it was not tuned."""
+def tuning(target: TargetResult, here: Environment) -> str | None:
+    """What its plan was measured to gain, and where if not here; None where it was not tuned."""
     if target.tuning is None:
         return None
     kept = [
@@ -105,9 +106,13 @@ def tuning(target: TargetResult) -> str | None:
         if decision.kept and decision.ratio is not None
     ]
     tried = sum(decision.ratio is not None for decision in target.tuning.decisions)
+    there = target.tuning.environment.processor
+    elsewhere = "" if there == here.processor else f"; measured on {there}, not on {here.processor}"
     if not kept:
-        return f"tuned: of {counted(tried, 'thing')} tried none made it faster beyond the noise"
-    return f"tuned: {_join(kept)} kept of {tried} tried, each with its share of the time before"
+        found = f"of {counted(tried, 'thing')} tried none made it faster beyond the noise"
+    else:
+        found = f"{_join(kept)} kept of {tried} tried, each with its share of the time before"
+    return f"tuned: {found}{elsewhere}"
 
 
 def predicted(target: TargetResult) -> str | None:

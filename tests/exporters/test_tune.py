@@ -204,7 +204,13 @@ def test_the_command_measures_for_real(tmp_path, monkeypatch, capsys):
     words += ["--threads", "1", "--bench-seconds", "0"]
     assert run([*words, "--tune", "--tune-seconds", "1"]) == 0
     assert "onnx f32 tuned:" in capsys.readouterr().out
-    plan = "build/engines/onnx-f32/plan.json"
-    assert run([*words, "--plan", plan, "--out", "again"]) == 0
+    plan = tmp_path / "build/engines/onnx-f32/plan.json"
+    assert run([*words, "--plan", str(plan), "--out", "again"]) == 0
+    assert "measured on" not in capsys.readouterr().out
+    content = json.loads(plan.read_text())
+    content["environment"]["processor"] = "Another"
+    (tmp_path / "there.json").write_text(json.dumps(content))
+    assert run([*words, "--plan", "there.json", "--out", "again"]) == 0
+    assert "; measured on Another, not on " in capsys.readouterr().out
     assert run([*words, "--tune", "--rewrite", "none"]) == 2
     assert "leave out --rewrite" in capsys.readouterr().err
