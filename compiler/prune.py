@@ -73,7 +73,7 @@ def _from_to(name: str, numbers: Sequence[int]) -> str:
 
 
 def without(genotype: Genotype, places: Collection[PathName]) -> Genotype:
-    """The smaller genotype, which no search has found, so without a provenance.
+    """The smaller genotype, which no search has found: whoever keeps it writes its provenance.
 
     BadInput for a path that is not there, or is all that a node has.
     """

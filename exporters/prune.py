@@ -12,7 +12,7 @@ from compiler.lower import lower
 from compiler.prune import PathName, inherited, parse_place, path_at, without
 from compiler.weights import check_weights, read_weights_file
 from datac.documents.build_folder import GENOTYPE, MANIFEST, WEIGHTS
-from datac.documents.genotype import Genotype
+from datac.documents.genotype import Genotype, Provenance
 from datac.documents.genotype import Path as CellPath
 from datac.documents.network import Network
 from datac.documents.read import read_json
@@ -42,7 +42,9 @@ def prune(source: Path, words: Sequence[str], out: Path) -> Pruned:
         raise BadInput(f"{out} holds an unfinished training; choose another --out, or finish it")
     genotype, network = _read(source)
     places = list(dict.fromkeys(map(parse_place, words)))
-    smaller = without(genotype, places).model_copy(update={"network": network})
+    smaller = without(genotype, places).model_copy(
+        update={"network": network, "provenance": _provenance(genotype, places)}
+    )
     weights = read_weights_file(source / WEIGHTS)
     whole = lower(genotype, network)
     shapes = {name: spec.shape for name, spec in whole.weight_specs().items()}
@@ -57,6 +59,14 @@ def prune(source: Path, words: Sequence[str], out: Path) -> Pruned:
         (before.parameters, after.parameters),
         (before.multiply_adds, after.multiply_adds),
     )
+
+
+def _provenance(genotype: Genotype, places: Sequence[PathName]) -> Provenance:
+    """That of the whole genotype, and what became of it since."""
+    earlier = genotype.provenance or Provenance(method="prune")
+    since = f"genotype {genotype.hash[:12]} without {', '.join(map(str, places))}"
+    steps = [earlier.source, since] if earlier.source else [since]
+    return earlier.model_copy(update={"source": "; ".join(steps)})
 
 
 def _read(source: Path) -> tuple[Genotype, Network]:

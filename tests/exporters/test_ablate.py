@@ -18,8 +18,10 @@ from datac.cli.ablation_table import ablation_table
 from datac.cli.terminal import output
 from datac.datasets.shapes import classification
 from datac.documents.ablation import Ablation
+from datac.documents.genotype import Provenance
 from datac.documents.read import check_replaceable_file, read_genotype, read_json
 from datac.errors import BadInput
+from datac.published import load
 from exporters.ablate import Course, ablate
 from exporters.export import compile_genotype
 from exporters.prune import prune
@@ -128,9 +130,27 @@ def test_the_commands_write_what_they_say(build, tmp_path, capsys):
     compile_ += ["--target", "onnx", "--bench-seconds", "0", "--threads", "1"]
     assert run([*compile_, "--out", str(tmp_path / "built")]) == 0
     again = tmp_path / "again"
-    left = [str(place) for place in removable(read_genotype(str(smaller / "genotype.json")))]
+    once, whole = (read_genotype(str(folder / "genotype.json")) for folder in (smaller, build))
+    left = [str(place) for place in removable(once)]
     prune(smaller, left[:1], again)
     assert (again / "weights.safetensors").is_file()
+    twice = read_genotype(str(again / "genotype.json"))
+    steps = (
+        f"genotype {whole.hash[:12]} without {gone.place}",
+        f"genotype {once.hash[:12]} without {left[0]}",
+    )
+    assert once.provenance == Provenance(method="prune", source=steps[0])
+    assert twice.provenance == Provenance(method="prune", source="; ".join(steps))
+
+
+def test_a_pruned_genotype_is_still_of_the_search_that_found_the_whole(networks, tmp_path):
+    whole = load("data-m4")
+    request = Request((), tmp_path / "build", bench_seconds=0.0)
+    compile_genotype(whole, networks.classification, None, request)
+    prune(tmp_path / "build", ["normal/node2/path0"], tmp_path / "smaller")
+    found = read_genotype(str(tmp_path / "smaller/genotype.json")).provenance
+    source = f"{whole.provenance.source}; genotype {whole.hash[:12]} without normal/node2/path0"
+    assert found == whole.provenance.model_copy(update={"source": source})
 
 
 def test_what_is_no_build_and_what_was_touched_is_refused(build, tmp_path):
