@@ -74,7 +74,7 @@ def ablate(build: Path, course: Course) -> Ablation:
         runners = {WHOLE: stack.enter_context(built.load())}
         costs = {}
         for index, place in enumerate(places):
-            course.say(f"engine without {place}", index / len(places))
+            course.say(f"engines without a path, {place}", index / len(places))
             graph = _graph_without(build, subject, place)
             costs[place] = graph.cost()
             runners[str(place)] = _load(stack, graph, subject, built, place)

@@ -98,7 +98,7 @@ def selftest(
         (cell, net) for cell in course.cells for net in course.networks if (cell, net) not in done
     ]
     for index, (cell, net) in enumerate(left):
-        course.say(f"{cell}, {net} ({index + 1} of {len(left)})", index / len(left))
+        course.say(f"cells, {cell} in {net} ({index + 1} of {len(left)})", index / len(left))
         state = state.model_copy(update={"tested": (*state.tested, *_try(cell, net, course))})
         save(state)
     return state

@@ -85,6 +85,7 @@ class _Tuning:
     ) -> None:
         self._source, self._target, self._options = source, target, options
         self._seconds = self._share = seconds
+        self._spent, self._what = 0.0, ""
         shape = options.input_shape
         self._input = next(x for x in source.inputs if x.shape == shape)
         self._decisions: list[Decision] = []
@@ -120,6 +121,7 @@ class _Tuning:
                 except TargetFailed as error:
                     del options[title]
                     self._decisions.append(Decision(option=title, kept=False, reason=str(error)))
+            self._say("each change by itself")
             ratios = self._ratios(runners, self._seconds / 2)
         slower = [title for title in options if ratios[title][1] >= 1]
         self._decisions += [self._decision(title, ratios[title], kept=False) for title in slower]
@@ -190,9 +192,10 @@ class _Tuning:
             {INPUT: self._input},
             budget_seconds=seconds,
             rounds=ROUNDS,
-            progress=self._options.progress,
+            progress=lambda _, share: self._say(self._what, share * seconds),
             fewest_rounds=FEWEST_ROUNDS,
         )
+        self._spent += seconds
         first = next(iter(runners))
         return {
             title: interval(speedups(found[first], latency))
@@ -205,9 +208,12 @@ class _Tuning:
         low, middle, high = ratio
         return Decision(option=title, ratio=middle, low=low, high=high, kept=kept)
 
-    def _say(self, what: str) -> None:
+    def _say(self, what: str, seconds: float = 0.0) -> None:
+        """seconds: of what is being measured, on top of what has been."""
+        self._what = what
         if self._options.progress is not None:
-            self._options.progress(f"tune {self._target.name}: {what}", 0.0)
+            share = min(1.0, (self._spent + seconds) / self._seconds)
+            self._options.progress(f"tune {self._target.name}, {what}", share)
 
 
 def _adding(names: Sequence[str]) -> Callable[[Choice], Choice]:
