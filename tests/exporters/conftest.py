@@ -1,7 +1,12 @@
-"""One tiny build of each task, made once; a test that damages a build damages its own copy."""
+"""One tiny build of each task, made once; a test that damages a build damages its own copy.
+
+Tests import `played_tensorrt` by name.
+"""
 
 import json
+import pathlib
 import shutil
+import sys
 from hashlib import sha256
 from types import SimpleNamespace
 
@@ -12,6 +17,8 @@ from datac.documents.genotype import Cell, Genotype, Node, Path
 from datac.documents.network import DEFAULTS, Network
 from exporters.export import compile_genotype
 from exporters.request import Request
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 
 def cell(*nodes, output=(2, 3)):

@@ -1,16 +1,12 @@
-"""Engines of an earlier build are given new weights, or the sentence says why they are not.
+"""Engines of an earlier build are given new weights, or the sentence says why they are not."""
 
-TensorRT is played by ONNX Runtime: its plan is a model.
-"""
-
-import sys
 from dataclasses import replace
-from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
 import onnx
 import pytest
+from played_tensorrt import VERSIONS, PlayedTensorRT, play
 from safetensors.numpy import load_file, save_file
 
 from datac.cli import run
@@ -22,29 +18,19 @@ from exporters.export import compile_build
 from exporters.quantisation import Calibration
 from exporters.refit import other_than_weights
 from exporters.request import Request
-from exporters.targets import TARGETS
-from exporters.targets.onnx import CpuRunner
-from exporters.targets.specialise import specialise, write_model
-from exporters.targets.target import Engine
-from exporters.targets.tensorrt import TensorRT
-
-VERSIONS = {"tensorrt": "11.4.0"}
+from exporters.targets.specialise import specialise
 
 
-class Played(TensorRT):
+class Played(PlayedTensorRT):
     """Counts what it builds and what it refits."""
 
     made: ClassVar[list[str]] = []
 
-    def missing(self):
-        return None
-
     def _engine(self, how, content, options, folder):
-        write_model(content, folder / "engine.plan")
         Played.made.append(how)
         words = {"refittable": options.refittable, "dynamic": options.dynamic_height_width}
         profile = options.span if options.dynamic_height_width else None
-        return Engine("engine.plan", VERSIONS, "cuda (played)", words, profile)
+        return self.written(content, folder, options=words, profile=profile)
 
     def build(self, model, options, folder):
         return self._engine("built", specialise(model, options), options, folder)
@@ -57,17 +43,11 @@ class Played(TensorRT):
             tensor.CopyFrom(weights[tensor.name])
         return self._engine("refitted", plan, replace(options, refittable=True), folder)
 
-    def load(self, folder, engine, options):
-        return CpuRunner(folder / engine.file, 1)
-
 
 @pytest.fixture
 def made(monkeypatch):
     """The target `trt`, played; what it has made."""
-    module = ModuleType("played_tensorrt")
-    module.Played = Played
-    monkeypatch.setitem(sys.modules, "played_tensorrt", module)
-    monkeypatch.setitem(TARGETS, "trt", "played_tensorrt:Played")
+    play(monkeypatch, Played)
     monkeypatch.setattr(Played, "made", [])
     return Played.made
 

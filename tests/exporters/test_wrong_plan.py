@@ -1,33 +1,21 @@
-"""A plan that answers wrongly is built once more with the values inside it as outputs.
+"""A plan that answers wrongly is built once more with the values inside it as outputs."""
 
-TensorRT is played by ONNX Runtime: its plan is a model, and one kernel computes something else.
-"""
-
-import sys
-from types import ModuleType
-
-import onnx
 import pytest
 from onnx import numpy_helper
+from played_tensorrt import PlayedTensorRT, play
 
 from exporters.check import check
-from exporters.targets import TARGETS
-from exporters.targets.onnx import CpuRunner
-from exporters.targets.specialise import specialise, write_model
-from exporters.targets.target import Engine, TargetFailed
-from exporters.targets.tensorrt import TensorRT
+from exporters.targets.specialise import specialise
+from exporters.targets.target import TargetFailed
 
 WRONG = "cell1/node3/path0/"
 
 
-class Played(TensorRT):
+class Played(PlayedTensorRT):
     """The kernels below `WRONG` take their weights half as large again."""
 
     is_wrong = True
     plans = 0
-
-    def missing(self):
-        return None
 
     def build(self, model, options, folder):
         content = specialise(model, options)
@@ -41,21 +29,13 @@ class Played(TensorRT):
             tensor = weights[conv.input[1]]
             values = numpy_helper.to_array(tensor) * 1.5
             tensor.CopyFrom(numpy_helper.from_array(values.astype("float32"), tensor.name))
-        write_model(content, folder / "engine.plan")
         Played.plans += 1
-        return Engine("engine.plan", {"tensorrt": "11.4.0"}, "cuda (played)")
-
-    def load(self, folder, engine, options):
-        onnx.checker.check_model(onnx.load(folder / engine.file, format="protobuf"))
-        return CpuRunner(folder / engine.file, 1)
+        return self.written(content, folder)
 
 
 @pytest.fixture
 def played(monkeypatch):
-    module = ModuleType("played_tensorrt")
-    module.Played = Played
-    monkeypatch.setitem(sys.modules, "played_tensorrt", module)
-    monkeypatch.setitem(TARGETS, "trt", "played_tensorrt:Played")
+    play(monkeypatch, Played)
     monkeypatch.setattr(Played, "plans", 0)
     return Played
 
