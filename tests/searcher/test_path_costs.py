@@ -1,6 +1,8 @@
 """The costs of paths against the compiler's count of whole children, and latencies from a table."""
 
+import shlex
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +12,14 @@ from hypothesis import strategies as st
 from compiler.candidates import SEARCH_SPACE
 from compiler.lower import lower
 from compiler.path_places import path_places
+from datac.cli import run
 from datac.documents.genotype import Cell, Genotype, Node
 from datac.documents.latency_table import LatencyEntry, LatencyRemainder, LatencyTable, Machine
 from datac.documents.network import Network
 from datac.documents.search_space import SearchSpace
 from datac.errors import BadInput
+from datac.exit_codes import ExitCode
+from exporters.latency_table import Course
 from searcher.bounds import Limits, amount
 from searcher.path_costs import counted_costs, timed_costs
 
@@ -154,6 +159,30 @@ def test_a_dilation_and_a_lost_stride_have_entries_of_their_own() -> None:
     assert lost == {(1, 1), (1, 2)}
     assert {p.dilation for p in places if p.kind == "normal"} == {1, 2, 4}
     assert not any(p.unstrided for p in path_places(CIFAR, SMALL)[0])
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.skeleton)
+def test_the_command_of_a_refusal_measures_the_table_that_is_needed(
+    network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    courses: list[Course] = []
+
+    def give_up(course: Course) -> None:
+        courses.append(course)
+        raise BadInput("not measured here")
+
+    monkeypatch.setattr("exporters.latency_table.make_table", give_up)
+    monkeypatch.chdir(tmp_path)
+    table = table_for(CIFAR, SMALL)
+    for threads in (None, 2):
+        machine = table.machine.model_copy(update={"threads": threads})
+        known = table.model_copy(update={"machine": machine})
+        program, *words = shlex.split(known.renewal(network, SMALL))
+        assert (program, run(words)) == ("datac", ExitCode.BAD_INPUT)
+        course = courses[-1]
+        assert (course.target, course.network, course.space) == ("onnx", network, SMALL)
+        assert course.threads == threads
+    assert len(courses) == 2
 
 
 def test_what_a_table_lacks_is_named() -> None:
