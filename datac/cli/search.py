@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
+from datac.cli.interruption import held_back
 from datac.cli.options import (
     POSITIVE,
     RATE,
@@ -209,7 +210,8 @@ def search(out: Path, run_options: RunOptions, **values: Any) -> None:
     """  # noqa: D301 - \b is click's mark for lines that it must not join
     check_writable_file(COPY)
     asked = _Asked(run_options=run_options, **values)
-    from searcher.search import search as run
+    with held_back():
+        from searcher.search import search as run
 
     dataset = asked.dataset()
     result = run(

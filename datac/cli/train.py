@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from datac.cli.interruption import held_back
 from datac.cli.options import (
     POSITIVE,
     RATE,
@@ -96,7 +97,8 @@ def train(genotype: str, data: str, out: Path, **values: Any) -> None:
         given = replace(given, input=(3, *run.crop))
     network = network_from(given, read, dataset)
 
-    from searcher.train import train as run_training
+    with held_back():
+        from searcher.train import train as run_training
 
     result = run_training(
         read,
