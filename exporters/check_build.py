@@ -160,9 +160,10 @@ def why_wrong(places: PlacesResult) -> str | None:
     if first.rms is None:
         return f"{first.place} has values that are not finite, or another shape{others}"
     looks = f'; it looks like "{first.kind}"' if first.kind else ""
+    strict = f", of which {places.tolerated:.3g} times is tolerated" if places.tolerated < 1 else ""
     return (
         f"{first.place} is off by {first.rms:.3g} (RMS) from what it makes of its own inputs; "
-        f"its arithmetic explains {first.predicted:.3g}{looks}{others}"
+        f"its arithmetic explains {first.predicted:.3g}{strict}{looks}{others}"
     )
 
 

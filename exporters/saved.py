@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datac.documents.report import OutputError, PlacesResult, Report, TargetResult, Verdict
+from exporters.auto import fastest
 from exporters.check_build import why_wrong
 
 
@@ -20,6 +21,7 @@ def judge_saved(report: Report, width: float = 1.0) -> Report:
             "canonical": canonical,
             "targets": targets,
             "verdict": overall(report.structure.verdict, results),
+            "fastest": fastest(targets),
         }
     )
 

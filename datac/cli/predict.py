@@ -25,7 +25,8 @@ from datac.exit_codes import ExitCode
 def predict(build: Path, images: Path, out: Path, **how: Any) -> ExitCode:
     """Write a mask for every image, or the label of each, and say how long one takes.
 
-    What is no image in a folder is named, and answered with 2 once the others are done.
+    Files that end like an image and are none are named, and answered with 2 once the others are
+    done.
 
     \b
     datac predict build street.png

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from compiler.weights import read_weights_file
-from datac.documents.report import PlaceResult
+from datac.documents.report import Latency, PlaceResult
 from exporters.build_folder import read_build_genotype, read_manifest
 from exporters.check import check
 from exporters.check_model import Claim, check_model
@@ -28,6 +28,33 @@ def test_a_narrow_gate_fails_what_a_wide_one_passes(report):
         assert result.verdict == "fail"
         assert "is off by" in result.reason
     assert judge_saved(narrow, 1e3).verdict == "pass"
+
+
+def timed(result, ms):
+    latency = Latency(
+        **dict.fromkeys(("median", "p90", "p99"), ms),
+        spread=0.0,
+        conclusive=True,
+        rounds=9,
+        round_medians=(ms,) * 9,
+        calls=9,
+        batch=1,
+        device="cpu",
+    )
+    return result.model_copy(update={"latency_ms": latency})
+
+
+def test_no_engine_that_fails_is_the_fastest_that_passes(report):
+    targets = [timed(result, 1.0 + at) for at, result in enumerate(report.targets)]
+    before = report.model_copy(update={"targets": tuple(targets)})
+    assert judge_saved(before).fastest.engine == f"{targets[0].target} f32"
+    assert judge_saved(judge_saved(before), 1e-3).fastest is None
+
+
+def test_what_is_explained_and_not_tolerated_is_told_apart(report):
+    strict = judge_saved(report, 0.1)
+    reasons = [result.reason for result in strict.targets if result.places is not None]
+    assert any(" of which 0.15 times is tolerated" in reason for reason in reasons if reason)
 
 
 def onnx_of(report, **changed):
