@@ -170,8 +170,8 @@ def read_side_car(
         listed = {name for name in manifest.files if name.startswith(f"{place}/")}
         files = (path for path in engine.rglob("*") if path.is_file())
         found = {path.relative_to(folder).as_posix() for path in files}
-        for name in sorted(listed - found):
-            raise BadInput(f"{folder / name} is missing; {way_out}")
+        if missing := sorted(listed - found):
+            raise BadInput(f"{folder / missing[0]} is missing; {way_out}")
         require_intact(folder, manifest, tuple(sorted(listed | found)), f"{way_out}{TRUSTED}")
     side_car = read_json(engine / SIDE_CAR, SideCar)
     _require_of_this_build(side_car, engine, manifest, way_out)

@@ -40,7 +40,7 @@ from exporters.targets import resolve
 from exporters.targets.target import BuildOptions, Engine, Runner, TargetFailed
 from exporters.task import LabelledInputs, TaskResult, evaluate_runners
 from exporters.time_engines import time_engines
-from exporters.true_report import require_true_report
+from exporters.true_report import contradiction
 
 TORCH_ENGINE = "torch-f32"
 
@@ -61,12 +61,13 @@ def check(
 
     trust: engines need not be those of the manifest; one whose content is known (an ONNX,
     `model.py`) must still be what the build makes. Writes nothing. Raises BadInput where a file
-    that is to be trusted is not the manifest's, and where a build that passes has a report that
-    contradicts it.
+    that is to be trusted is not the manifest's, and where a build that does not fail has a
+    report that contradicts it.
     """
     manifest = read_manifest(folder)
     subject = open_subject(folder, manifest)
     options = BuildOptions(subject.input_shape, threads=threads)
+    told_wrong = contradiction(folder, manifest)
     engines = open_engines(folder, manifest, options, trust=trust)
     report = judge(
         subject,
@@ -77,8 +78,8 @@ def check(
         threads=threads,
         progress=progress,
     )
-    if report.verdict != "fail":
-        require_true_report(folder, manifest)
+    if told_wrong is not None and report.verdict != "fail":
+        raise BadInput(told_wrong)
     return report
 
 

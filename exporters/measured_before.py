@@ -8,9 +8,11 @@ from pathlib import Path
 from datac.documents.read import read_json
 from datac.documents.report import Masks, Report, TargetResult
 from datac.errors import BadInput
+from exporters.build_folder import read_manifest
 from exporters.check import TORCH_ENGINE
 from exporters.engines import Built
 from exporters.task import TaskResult
+from exporters.true_report import contradiction
 
 REFERENCE = ("torch", TORCH_ENGINE)
 """What a mask of eager torch is called: what others are compared with."""
@@ -19,8 +21,10 @@ REFERENCE = ("torch", TORCH_ENGINE)
 def measured_before(report: Path, engines: Sequence[Built]) -> TaskResult:
     """Metrics and masks of the engines that are what was measured: file, runtime and device.
 
-    A report that is not there, or cannot be read, says nothing: it is no part of a build.
+    A report that is not there, cannot be read or contradicts its build says nothing.
     """
+    if contradiction(report.parent, read_manifest(report.parent)) is not None:
+        return TaskResult({})
     try:
         before = read_json(report, Report)
     except BadInput:

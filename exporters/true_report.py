@@ -1,39 +1,58 @@
-"""Whether the report of a build tells of the files that are there, and of what it has measured."""
+"""Whether the report of a build tells of the files of its manifest, and of what it has measured."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from datac.documents.build_folder import ENGINES, MODEL, REPORT, Manifest
+from datac import __version__
+from datac.documents.build_folder import ENGINES, MODEL, REPORT, SIDE_CAR, Manifest
 from datac.documents.read import read_json
 from datac.documents.report import Report, TargetResult
 from datac.errors import BadInput
 from exporters.saved import judge_saved
 
+WAY_OUT = "compile again, or remove it and report.html"
 
-def require_true_report(folder: Path, manifest: Manifest) -> None:
-    """BadInput where a build's report tells of other files, or another verdict than its figures.
 
-    A build without a report is whole: it only tells of it.
+def contradiction(folder: Path, manifest: Manifest) -> str | None:
+    """One sentence where the report of a build contradicts the manifest, or its own figures.
+
+    A build without a report is whole: it only tells of it. One that another datac wrote is not
+    looked at, since it may say more, or less.
     """
     path = folder / REPORT
-    if not path.is_file():
-        return
-    report = read_json(path, Report)
+    if not path.is_file() or manifest.datac_version != __version__:
+        return None
+    try:
+        wrong = next(_contradictions(read_json(path, Report), manifest), None)
+    except BadInput as error:
+        return f"{error}; {WAY_OUT}"
+    return None if wrong is None else f"{path} contradicts its build ({wrong}); {WAY_OUT}"
+
+
+def _contradictions(report: Report, manifest: Manifest) -> Iterator[str]:
+    hashes = {report.genotype.hash, report.genotype_hash}
+    if manifest.genotype_hash not in hashes:
+        yield "it is of another genotype"
+    if len(hashes) > 1:
+        yield "its genotype has another hash than it says"
+    engines = {f"{ENGINES}/{result.target}-{result.precision}/" for result in report.targets}
+    for name in manifest.files:
+        if name.endswith(f"/{SIDE_CAR}") and not name.startswith(tuple(engines)):
+            yield f"it says nothing of {name.removesuffix(f'/{SIDE_CAR}')}"
     again = judge_saved(report)
-    wrong = None
-    if report.genotype.hash != manifest.genotype_hash:
-        wrong = "it is of another genotype"
-    elif report.verdict != again.verdict:
-        wrong = f"it says {report.verdict}, and its own figures say {again.verdict}"
+    if report.verdict != again.verdict:
+        yield f"it says {report.verdict}, and its own figures say {again.verdict}"
+    if report.fastest != again.fastest:
+        yield "another engine is the fastest by its own figures"
     for said, judged in zip(_results(report), _results(again), strict=True):
         name = MODEL if said is report.canonical else f"{said.target} {said.precision}"
-        if said.verdict != judged.verdict:
-            wrong = wrong or f"{name}: it says {said.verdict}, and its figures {judged.verdict}"
+        own = "fail" if said.status == "failed" else judged.verdict
+        if said.verdict != own:
+            yield f"{name}: it says {said.verdict}, and its figures {own}"
         if said.digest is not None and said.digest not in _digests(said, report, manifest):
-            wrong = wrong or f"{name}: it tells of a file that is not in the build"
-    if wrong:
-        raise BadInput(f"{path} contradicts its build ({wrong}); compile again, or remove it")
+            yield f"{name}: it tells of a file that the manifest has not"
 
 
 def _results(report: Report) -> tuple[TargetResult, ...]:

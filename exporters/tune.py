@@ -93,9 +93,11 @@ class _Tuning:
     def run(self) -> EnginePlan:
         current = Choice(threads=self._options.threads)
         promising = self._alone(current)
-        self._share = self._seconds / 2 / max(1, len(promising))
-        for option in promising:
+        self._share = self._seconds / 2 / (len(promising) + 1)  # and at last the default plan
+        for done, option in enumerate(promising):
+            self._spent = self._seconds / 2 + done * self._share
             current = self._faster(current, option.change(current), option.title)
+        self._spent = self._seconds - self._share
         current = self._or_default(current)
         return EnginePlan(
             target=self._target.name,

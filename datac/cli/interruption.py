@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
 def held_back() -> Iterator[None]:
@@ -24,12 +26,14 @@ def held_back() -> Iterator[None]:
     def wait(number: int, _frame: FrameType | None) -> None:
         came.append(number)
 
-    asked = (signal.SIGINT, signal.SIGTERM)
+    # One that is ignored, as in a background job, or that C listens to, is left alone.
+    alone = (signal.SIG_IGN, None)
+    asked = [number for number in SIGNALS if signal.getsignal(number) not in alone]
     before = {number: signal.signal(number, wait) for number in asked}
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-    if came:
-        signal.raise_signal(came[0])
+            signal.signal(number, handler)
+    for each in dict.fromkeys(came):
+        signal.raise_signal(each)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +23,8 @@ def progress_line(
     """A function (what, share done in 0..1) that shows one live line.
 
     What stands before the first comma of `what` is the kind of work; each begins at 0 anew. Where
-    stderr is no terminal, each kind is named once, and every half minute comes a line on how far it
-    is.
+    stderr is no terminal, each kind is named once, and at most every half minute comes a line on
+    how far it is.
     """
     from rich.console import Console
     from rich.progress import (
@@ -43,7 +44,12 @@ def progress_line(
     )
     live = console.is_terminal
     with Progress(
-        *columns, console=console, transient=True, get_time=clock, disable=not live
+        *columns,
+        console=console,
+        transient=True,
+        get_time=clock,
+        disable=not live,
+        speed_estimate_period=math.inf,  # a step may take minutes
     ) as bar:
         yield _Line(bar, live=live).show
 

@@ -36,6 +36,8 @@ def test_they_stay_with_the_engine_and_go_with_it(measured):
     assert "onnx-f32" in report.masks[0].predictions
     # What is gone is not shown, and where another runtime or device answers nothing is known.
     shutil.rmtree(request.out / "engines/openvino-f32")
+    (kept,) = compile_build(request.out, request).targets
+    assert (kept.target, kept.metric) == ("onnx", own.metric)
     written = request.out / "report.json"
     saved = read_json(written, Report)
     for changes in ({"device": "cuda"}, {"version": "onnxruntime 0.1"}):

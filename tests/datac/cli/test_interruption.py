@@ -11,6 +11,14 @@ import pytest
 from datac.cli.interruption import held_back
 
 
+@pytest.fixture(autouse=True)
+def _listening():
+    """As in the foreground, wherever the tests run."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt_twice(then):
     with held_back():
         signal.raise_signal(signal.SIGINT)
@@ -32,6 +40,21 @@ def test_where_nothing_came_nothing_is_raised_and_an_error_is_that_of_the_block(
     with pytest.raises(ModuleNotFoundError):
         interrupt_twice(lambda: import_module("no_such_module"))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_is_ignored_stays_so_and_another_signal_is_not_lost(monkeypatch):
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with held_back():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            assert came == []
+        assert came == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_in_another_thread_nothing_changes():

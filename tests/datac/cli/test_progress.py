@@ -40,3 +40,12 @@ def test_what_does_not_move_has_no_time_left(capsys):
         clock.now = 31.0
         show("build onnx, still", 0.0)
     assert capsys.readouterr().err.splitlines() == ["build onnx ...", "build onnx, still: 0%"]
+
+
+def test_steps_that_take_longer_than_a_line_have_a_time_left_too(capsys):
+    clock = Clock()
+    with progress_line(clock) as show:
+        for step in range(5):
+            clock.now = 100.0 * step
+            show(f"cells, {step} of 10", step / 10)
+    assert capsys.readouterr().err.splitlines()[-1] == "cells, 4 of 10: 40%, about 600 s left"
