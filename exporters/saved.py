@@ -15,15 +15,9 @@ def judge_saved(report: Report, width: float = 1.0) -> Report:
     """
     canonical = None if report.canonical is None else _judged(report.canonical, width)
     targets = tuple(_judged(target, width) for target in report.targets)
-    results = (*([] if canonical is None else [canonical]), *targets)
-    return report.model_copy(
-        update={
-            "canonical": canonical,
-            "targets": targets,
-            "verdict": overall(report.structure.verdict, results),
-            "fastest": fastest(targets),
-        }
-    )
+    judged = report.model_copy(update={"canonical": canonical, "targets": targets})
+    verdict = overall(report.structure.verdict, judged.results)
+    return judged.model_copy(update={"verdict": verdict, "fastest": fastest(targets)})
 
 
 def overall(structure: Verdict, results: tuple[TargetResult, ...]) -> Verdict:

@@ -46,17 +46,13 @@ def _contradictions(report: Report, manifest: Manifest) -> Iterator[str]:
         yield f"it says {report.verdict}, and its own figures say {again.verdict}"
     if report.fastest != again.fastest:
         yield "another engine is the fastest by its own figures"
-    for said, judged in zip(_results(report), _results(again), strict=True):
+    for said, judged in zip(report.results, again.results, strict=True):
         name = MODEL if said is report.canonical else f"{said.target} {said.precision}"
         own = "fail" if said.status == "failed" else judged.verdict
         if said.verdict != own:
             yield f"{name}: it says {said.verdict}, and its figures {own}"
         if said.digest is not None and said.digest not in _digests(said, report, manifest):
             yield f"{name}: it tells of a file that the manifest has not"
-
-
-def _results(report: Report) -> tuple[TargetResult, ...]:
-    return (*([] if report.canonical is None else [report.canonical]), *report.targets)
 
 
 def _digests(result: TargetResult, report: Report, manifest: Manifest) -> set[str]:

@@ -197,7 +197,6 @@ class _Tuning:
             progress=lambda _, share: self._say(self._what, share * seconds),
             fewest_rounds=FEWEST_ROUNDS,
         )
-        self._spent += seconds
         first = next(iter(runners))
         return {
             title: interval(speedups(found[first], latency))

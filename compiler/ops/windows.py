@@ -22,9 +22,8 @@ def taps(
 
     (up, left), (height, width) = padding, x.shape[2:]
     padded = x
-    if (
-        up or left
-    ):  # np.pad takes several times as long for a small map, and as long for a large one
+    # By hand: np.pad's own work is more than the copy where a map is small.
+    if up or left:
         padded = np.empty((*x.shape[:2], height + 2 * up, width + 2 * left), x.dtype)
         padded[:, :, :up] = padded[:, :, up + height :] = fill
         padded[..., :left] = padded[..., left + width :] = fill

@@ -257,3 +257,9 @@ class Report(Document):
     masks: tuple[Masks, ...] = ()
     environment: Environment
     command: str
+
+    @property
+    def results(self) -> tuple[TargetResult, ...]:
+        """The canonical ONNX first, then every target."""
+        canonical = () if self.canonical is None else (self.canonical,)
+        return (*canonical, *self.targets)

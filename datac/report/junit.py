@@ -56,7 +56,7 @@ def _cases(report: Report) -> Iterator[Case]:
         failure=said if verdict == "fail" else None,
         skipped=said if verdict == "inconclusive" else None,
     )
-    for target in wording.results(report):
+    for target in report.results:
         yield _target(target)
 
 

@@ -31,12 +31,12 @@ def markdown(report: Report) -> str:
         lines += ["", "What differs:", "", *(f"- {_plain(line)}" for line in differences)]
     remarks = [
         f"- {_plain(wording.target_name(target))}: {_plain(target.reason)}"
-        for target in wording.results(report)
+        for target in report.results
         if target.reason is not None
     ]
     remarks += [
         f"- {_plain(wording.target_name(target))}: {_plain(said)}"
-        for target in wording.results(report)
+        for target in report.results
         for said in (wording.comparison(target), wording.at_sizes(target))
         if said is not None
     ]

@@ -68,7 +68,7 @@ class Row:
 
 def rows(report: Report) -> tuple[Row, ...]:
     """`model.onnx` itself, then the targets in the order of the report."""
-    return tuple(Row.of(result, report.environment) for result in wording.results(report))
+    return tuple(Row.of(result, report.environment) for result in report.results)
 
 
 def metric_title(report: Report) -> str:

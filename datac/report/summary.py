@@ -17,7 +17,7 @@ COLORS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 def summarise(report: Report) -> RenderableType:
     """For `rich.print`. Text from the report is never read as rich's markup."""
     parts: list[RenderableType] = [_verdict(report), _facts(report)]
-    judged = wording.results(report)
+    judged = report.results
     if judged:
         parts += [Text(), _table(report), Text()]
         parts += [line for target in judged for line in _remarks(target, report.environment)]

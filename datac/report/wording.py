@@ -11,12 +11,6 @@ NOTHING = "–"
 """Stands where a quantity was not measured."""
 
 
-def results(report: Report) -> tuple[TargetResult, ...]:
-    """The canonical ONNX first, then every target."""
-    canonical = () if report.canonical is None else (report.canonical,)
-    return (*canonical, *report.targets)
-
-
 def target_name(target: TargetResult) -> str:
     """As in the build folder, e.g. `onnx f32`; the canonical ONNX has one precision for good."""
     if target.target == MODEL:
@@ -37,7 +31,7 @@ def reason(report: Report) -> str:
     """The one sentence under the verdict."""
     if report.verdict == "fail":
         return _why_it_fails(report)
-    ran = [target for target in results(report) if target.status == "run"]
+    ran = [target for target in report.results if target.status == "run"]
     if not ran:
         sentence = "Nothing ran here, so no numbers were compared"
     elif report.verdict == "inconclusive":
@@ -155,7 +149,7 @@ def _why_it_fails(report: Report) -> str:
     if structure.verdict == "fail":
         first = structure.differences[0] if structure.differences else _paths(report)
         return f"The network is not the genotype's: {first.rstrip('.')}."
-    for target in results(report):
+    for target in report.results:
         if target.verdict == "fail" or target.status == "failed":
             return f"{target_name(target)}: {_failure(target).rstrip('.')}."
     return "The gate failed; the table says where."
