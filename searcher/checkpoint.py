@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import pickle
 import signal
-import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import torch
 from datac import __version__
 from datac.errors import BadInput
 from datac.output_folder import write_beside
+from datac.signals import heard_by
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -108,17 +108,11 @@ def interruption() -> Iterator[Interruption]:
     Outside the main thread, where Python lets nobody listen, the flag stays down.
     """
     state = Interruption()
-    if threading.current_thread() is not threading.main_thread():
-        yield state
-        return
 
     def ask(number: int, frame: FrameType | None) -> None:
         if state.asked:
             signal.default_int_handler(number, frame)
         state.asked = True
 
-    before = signal.signal(signal.SIGINT, ask)
-    try:
+    with heard_by(signal.SIGINT, ask):
         yield state
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
+
+from datac.signals import heard_by
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -18,9 +19,6 @@ def held_back() -> Iterator[None]:
     For imports of torch: its C part imports numpy, and there an interruption is lost, with numpy
     left half loaded. Outside the main thread, which alone is interrupted, nothing changes.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     came: list[int] = []
 
     def wait(number: int, _frame: FrameType | None) -> None:
@@ -28,12 +26,10 @@ def held_back() -> Iterator[None]:
 
     # One that is ignored, as in a background job, or that C listens to, is left alone.
     alone = (signal.SIG_IGN, None)
-    asked = [number for number in SIGNALS if signal.getsignal(number) not in alone]
-    before = {number: signal.signal(number, wait) for number in asked}
-    try:
+    with ExitStack() as stack:
+        for number in SIGNALS:
+            if signal.getsignal(number) not in alone:
+                stack.enter_context(heard_by(number, wait))
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     for each in dict.fromkeys(came):
         signal.raise_signal(each)

@@ -10,7 +10,6 @@ import atexit
 import os
 import platform
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from datac.signals import heard_by
 from exporters.environment import cpuinfo
 from exporters.targets.target import Missing, TargetFailed
 
@@ -79,7 +79,8 @@ class _Worker:
         context = get_context("spawn")
         self._here, there = context.Pipe()
         self._process: BaseProcess = context.Process(target=_answer, args=(there,), daemon=True)
-        with _environment(setting), _without_interrupts():
+        # What is started meanwhile leaves Ctrl-C to this process.
+        with _environment(setting), heard_by(signal.SIGINT, signal.SIG_IGN):
             self._process.start()
         there.close()  # so that either end sees the other's go
 
@@ -143,20 +144,6 @@ def _environment(setting: Setting) -> Iterator[None]:
             del os.environ[setting.variable]
         else:
             os.environ[setting.variable] = before
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """What is started meanwhile leaves Ctrl-C to this process."""
-    # Python sets signals in its main thread alone.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _blas() -> str:
